@@ -1,0 +1,6 @@
+export * from './agent.ts'
+export * from './builder.ts'
+export * from './flake-source.ts'
+export * from './fleet.ts'
+export * from './primitives.ts'
+export * from './problem.ts'
