@@ -39,6 +39,7 @@ test('data survives a postmaster that was killed', async () => {
   expect(await value(after, 'select sum(n)::int from kept')).toBe(500_500)
   await after.stop()
   await before.stop()
+  expect(isAlive(after.pid)).toBe(false)
 })
 
 test('several starts at once share one server, which the last user stops', async () => {
@@ -130,8 +131,8 @@ async function startInAnotherProgram(dataDir: string, uid?: number): Promise<Sta
   const script = `
     const { startEmbeddedPostgres } = await import(${JSON.stringify(new URL('./embedded-postgres.ts', import.meta.url).href)})
     const postgres = await startEmbeddedPostgres({ dataDir: process.argv[1], ephemeral: true })
-    console.log(postgres.pid)
     process.on('SIGTERM', () => postgres.stop().then(() => process.exit()))
+    console.log(postgres.pid)
     setInterval(() => {}, 1000)`
   const child = spawn(
     process.execPath,

@@ -114,8 +114,10 @@ function handle(dataDir: string, { postmaster, cluster }: Running, use: SharedUs
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> =>
     withMachineLock(`postgres:${dataDir}`, async () => {
-      const last = await use.leave()
-      if (last) await stopPostmaster(postmaster)
+      if (!(await use.leave())) return
+      // Not simply the one that was started here: it may have died and have been replaced by another user.
+      const current = await livePostmaster(cluster)
+      if (current) await stopPostmaster(current)
     })
   return {
     url: `postgres://${SUPERUSER}@${HOST}:${port}/postgres`,
