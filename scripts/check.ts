@@ -10,8 +10,6 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 
 type Step = { readonly name: string; readonly argv: readonly string[]; readonly repair?: string }
 
-process.exitCode = await main(process.argv.slice(2))
-
 async function main(argv: readonly string[]): Promise<number> {
   const unknown = argv.filter((argument) => argument !== '--fix')
   if (unknown.length > 0) {
@@ -38,8 +36,15 @@ function steps(fix: boolean): Step[] {
   const all: Step[] = [
     { name: 'types', argv: [bin('typescript/bin/tsc'), '--noEmit', '-p', '.'] },
     fix
-      ? { name: 'format and lint', argv: [bin('@biomejs/biome/bin/biome'), 'check', '--write', '.'] }
-      : { name: 'format and lint', argv: [bin('@biomejs/biome/bin/biome'), 'ci', '.'], repair: repairFormat },
+      ? {
+          name: 'format and lint',
+          argv: [bin('@biomejs/biome/bin/biome'), 'check', '--write', '--colors=off', '.'],
+        }
+      : {
+          name: 'format and lint',
+          argv: [bin('@biomejs/biome/bin/biome'), 'ci', '--colors=off', '.'],
+          repair: repairFormat,
+        },
     { name: 'imports', argv: ['scripts/imports.ts'] },
     { name: 'dead code', argv: [bin('knip/bin/knip.js'), '--no-config-hints', '--no-progress'] },
     { name: 'tracked files', argv: ['scripts/tracked-files.ts'] },
@@ -83,3 +88,5 @@ function run(argv: readonly string[]): Promise<{ code: number; output: string }>
 function bin(file: string): string {
   return path.join(root, 'node_modules', file)
 }
+
+process.exitCode = await main(process.argv.slice(2))
