@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { rdsToken } from '@crystal-forge/aws'
+import { connect, type Database } from '@crystal-forge/postgres'
+import type { EnvironmentReader } from './environment.ts'
+
+/** How a function reaches the database: one role per function, and in AWS no password at all. */
+export type DatabaseConfig = {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+  /** `iam`: a token of rds-signer at every connect. `trust`: a loopback database that asks for none. */
+  readonly auth: 'iam' | 'password-file' | 'trust'
+  readonly region: string | undefined
+  readonly passwordFile: string | undefined
+  /** PEM bundle of the authorities; TLS with the host name verified. Only loopback may be without. */
+  readonly caFile: string | undefined
+  readonly connectionsMax: number
+}
+
+/** The variables of `DatabaseConfig`; `infra/` must give each function these names. */
+export const DATABASE_VARIABLES = [
+  'DATABASE_HOST',
+  'DATABASE_PORT',
+  'DATABASE_NAME',
+  'DATABASE_USER',
+  'DATABASE_AUTH',
+  'DATABASE_CA_FILE',
+] as const
+
+export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConfig {
+  return {
+    host: environment.text('DATABASE_HOST'),
+    port: environment.whole('DATABASE_PORT', { least: 1, most: 65_535, otherwise: 5432 }),
+    database: environment.text('DATABASE_NAME'),
+    user: environment.text('DATABASE_USER'),
+    auth: environment.oneOf('DATABASE_AUTH', ['iam', 'password-file', 'trust'], 'iam'),
+    region: environment.optional('AWS_REGION'),
+    passwordFile: environment.optional('DATABASE_PASSWORD_FILE'),
+    caFile: environment.optional('DATABASE_CA_FILE'),
+    // One instance of a function handles one request at a time.
+    connectionsMax: environment.whole('DATABASE_CONNECTIONS', { least: 1, most: 100, otherwise: 1 }),
+  }
+}
+
+/**
+ * Opens the pool; connects on first use.
+ * @throws {Error} when a database that is not on loopback would be reached without TLS.
+ */
+export function openDatabase(config: DatabaseConfig, applicationName: string): Database {
+  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host)
+  if (config.caFile === undefined && !loopback)
+    throw new Error(`DATABASE_CA_FILE is not set: ${config.host} is not loopback, so TLS must be verified`)
+  return connect({
+    host: config.host,
+    port: config.port,
+    database: config.database,
+    user: config.user,
+    password: password(config),
+    tls:
+      config.caFile === undefined
+        ? undefined
+        : { ca: readFileSync(config.caFile, 'utf8'), servername: config.host },
+    max: config.connectionsMax,
+    applicationName,
+    statementTimeoutMs: 20_000,
+  })
+}
+
+function password(config: DatabaseConfig): string | (() => Promise<string>) | undefined {
+  switch (config.auth) {
+    case 'trust':
+      return undefined
+    case 'iam':
+      return rdsToken({
+        host: config.host,
+        port: config.port,
+        user: config.user,
+        region: config.region ?? '',
+      })
+    case 'password-file':
+      return async () => readFileSync(config.passwordFile ?? '', 'utf8').trim()
+  }
+}

@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto'
+import { type HttpRequest, problem, type Reply } from './http-api.ts'
+import { ROLES, ROUTES, type Role } from './routes.ts'
+
+/** Who an operator's token belongs to, as the database says. */
+export type TokenRow = {
+  id: string
+  tenant: string
+  name: string
+  role: Role
+  expiresAt: Date
+  revokedAt: Date | null
+}
+
+/** Finds a token by the SHA-256 of its text, in hexadecimal; null when there is none. */
+export type FindToken = (sha256: string) => Promise<TokenRow | null>
+
+export type Operator = {
+  readonly tenant: string
+  readonly token: string
+  readonly name: string
+  readonly role: Role
+}
+export type Recognised =
+  | { readonly ok: true; readonly operator: Operator }
+  | { readonly ok: false; readonly reply: Reply }
+
+/**
+ * Recognises the operator behind `Authorization: Bearer cf_...` and holds the role against the route table.
+ * An unknown, a revoked and an expired token are one and the same answer.
+ */
+export async function recogniseOperator(
+  request: HttpRequest,
+  find: FindToken,
+  now: Date,
+): Promise<Recognised> {
+  const header = request.headers.find(([name]) => name === 'authorization')?.[1]
+  const token = /^Bearer (cf_[A-Za-z0-9_-]{43})$/i.exec(header ?? '')?.[1]
+  const row = token === undefined ? null : await find(tokenDigest(token))
+  if (row === null || row.revokedAt !== null || row.expiresAt <= now)
+    return { ok: false, reply: unauthorized() }
+  const needed = ROUTES.find((route) => route.key === request.route)?.role
+  if (needed === undefined || ROLES.indexOf(row.role) < ROLES.indexOf(needed))
+    return {
+      ok: false,
+      reply: problem(
+        403,
+        'role_too_low',
+        `${request.route} needs the role ${needed ?? 'of nobody'}; this token is ${row.role}`,
+      ),
+    }
+  return { ok: true, operator: { tenant: row.tenant, token: row.id, name: row.name, role: row.role } }
+}
+
+/** What is stored of a token: lower-case hexadecimal SHA-256 of its text. */
+export function tokenDigest(token: string): string {
+  return createHash('sha256').update(token).digest('hex')
+}
+
+function unauthorized(): Reply {
+  return problem(401, 'token_refused', 'send Authorization: Bearer <token>; `cf token create` makes one', {
+    headers: { 'www-authenticate': 'Bearer' },
+  })
+}
