@@ -56,7 +56,7 @@ async function bundle(root: string, out: string, entry: Entry): Promise<Bundle> 
     output.imports.filter((one) => one.external).map((one) => one.path),
   )
   const { size } = await stat(file)
-  return { name: entry.name, kind: entry.kind, file, bytes: size, imports: [...new Set(imports)].sort() }
+  return { name: entry.name, kind: entry.kind, file, bytes: size, imports: [...new Set(imports)] }
 }
 
 const OPTIONS = {
