@@ -1,0 +1,1 @@
+export { parseSealingKey, SealingKey, seal, unseal } from './sealed-secret.ts'
