@@ -1,11 +1,9 @@
 import * as z from 'zod'
 import {
   envelopeJson,
-  gitRevision,
   hexSha256,
   hostname,
   instant,
-  keyIdText,
   line,
   publicKeyText,
   reportId,
@@ -125,5 +123,3 @@ export const rotateKeyRequest: z.ZodType<RotateKeyRequest> = z.strictObject({
 })
 export type RotateKeyRequest = { v: 1; hostname: string; public_key: string }
 export type RotateKeyAnswer = { key_id: string; replaced: string; server_time: string }
-
-export { gitRevision, keyIdText }

@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type HttpHandler, problem } from '@crystal-forge/functions/http-api.ts'
+import type { Log } from '@crystal-forge/functions/log.ts'
+import type { FunctionName, Route } from '@crystal-forge/functions/routes.ts'
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda'
+import { compileRoutes, type Match } from './route-match.ts'
+
+export type GatewayOptions = {
+  readonly routes: readonly Route[]
+  readonly handlers: Readonly<Record<FunctionName, HttpHandler>>
+  readonly log: Log
+  /** Told after each answer of a function, so that what it wrote to the outbox leaves at once. */
+  readonly afterAnswer: (name: FunctionName) => void
+}
+
+/**
+ * Stands in for API Gateway: the same route table, the same payload 2.0 events, the same handlers. What it does not
+ * show: throttling, the 30 s limit, percent-decoding of paths (our paths have none).
+ */
+export function createGateway(options: GatewayOptions): Server {
+  const match = compileRoutes(options.routes)
+  const server = createServer(
+    {
+      // Above the 16 KiB that the handlers allow, so that the refusal is theirs and says what is wrong.
+      maxHeaderSize: 64 * 1024,
+      requestTimeout: 60_000,
+      headersTimeout: 20_000,
+      keepAliveTimeout: 75_000,
+    },
+    (request, response) => {
+      answer(options, match, request)
+        .catch((error: unknown) => failure(options.log, request, error))
+        .then((result) => send(response, result))
+        .catch((error: unknown) => options.log('warn', 'answer not sent', { error }))
+    },
+  )
+  server.on('clientError', (_error, socket) => {
+    if (socket.writable)
+      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+  })
+  return server
+}
+
+type Result = APIGatewayProxyStructuredResultV2 & { readonly close?: boolean }
+
+async function answer(options: GatewayOptions, match: Match, request: IncomingMessage): Promise<Result> {
+  const { path, query } = splitTarget(request.url ?? '/')
+  const found = match(request.method ?? 'GET', path)
+  if (found === undefined) return { ...refuseUnknown(request.method ?? 'GET', path), close: true }
+  const body = await readBody(request, found.route.bodyBytesMax)
+  if (body === 'too large')
+    return {
+      ...asResult(problem(413, 'body_too_large', `at most ${found.route.bodyBytesMax} bytes are read here`)),
+      close: true,
+    }
+  const event = toEvent(request, { ...found, path, query, body })
+  const result = await options.handlers[found.route.function](
+    event,
+    lambdaContext(event, found.route.function),
+  )
+  options.afterAnswer(found.route.function)
+  return result
+}
+
+function splitTarget(target: string): { path: string; query: string } {
+  const mark = target.indexOf('?')
+  return mark < 0
+    ? { path: target, query: '' }
+    : { path: target.slice(0, mark), query: target.slice(mark + 1) }
+}
+
+/** A path that no route can have is refused before it is looked up (wire.md, "Paths"). */
+function refuseUnknown(method: string, path: string): Result {
+  if (!/^\/[A-Za-z0-9._~/-]*$/.test(path) || /\/\/|\/\.{1,2}(\/|$)/.test(path))
+    return asResult(
+      problem(
+        400,
+        'bad_target',
+        'the path may hold A-Z a-z 0-9 . _ ~ - and single slashes, and no dot segments',
+      ),
+    )
+  return asResult(problem(404, 'no_route', `there is no ${method} ${path.slice(0, 200)}`))
+}
+
+/** Reads at most one byte more than is allowed; a request whose body breaks off never reaches a handler. */
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | 'too large'> {
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) return 'too large'
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request) {
+    bytes += chunk.length
+    if (bytes > bytesMax) return 'too large'
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+type Parsed = { route: Route; parameters: Record<string, string>; path: string; query: string; body: Buffer }
+
+function toEvent(request: IncomingMessage, parsed: Parsed): APIGatewayProxyEventV2 {
+  const time = new Date()
+  const headers = joinHeaders(request.rawHeaders)
+  return {
+    version: '2.0',
+    routeKey: parsed.route.key,
+    rawPath: parsed.path,
+    rawQueryString: parsed.query,
+    headers,
+    ...(parsed.query === '' ? {} : { queryStringParameters: joinQuery(parsed.query) }),
+    pathParameters: parsed.parameters,
+    requestContext: {
+      accountId: 'anonymous',
+      apiId: 'crystal-forge',
+      domainName: headers['host'] ?? '',
+      domainPrefix: '',
+      http: {
+        method: request.method ?? 'GET',
+        path: parsed.path,
+        protocol: `HTTP/${request.httpVersion}`,
+        sourceIp: request.socket.remoteAddress ?? '',
+        userAgent: headers['user-agent'] ?? '',
+      },
+      requestId: randomUUID(),
+      routeKey: parsed.route.key,
+      stage: '$default',
+      time: time.toISOString(),
+      timeEpoch: time.getTime(),
+    },
+    body: parsed.body.toString('base64'),
+    isBase64Encoded: true,
+  }
+}
+
+/** Lower-case names; a header that came twice becomes one value joined by a comma, as API Gateway does. */
+function joinHeaders(raw: readonly string[]): Record<string, string> {
+  const headers: Record<string, string> = Object.create(null)
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = (raw[at] ?? '').toLowerCase()
+    const value = raw[at + 1] ?? ''
+    headers[name] = name in headers ? `${headers[name]},${value}` : value
+  }
+  return { ...headers }
+}
+
+function joinQuery(query: string): Record<string, string> {
+  const joined = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(query)) {
+    const before = joined.get(name)
+    joined.set(name, before === undefined ? value : `${before},${value}`)
+  }
+  return Object.fromEntries(joined)
+}
+
+/** The part of Lambda's context that a handler of ours may read. */
+function lambdaContext(event: APIGatewayProxyEventV2, name: FunctionName): Context {
+  const deadline = Date.now() + 30_000
+  return {
+    callbackWaitsForEmptyEventLoop: false,
+    functionName: name,
+    functionVersion: '$LATEST',
+    invokedFunctionArn: name,
+    memoryLimitInMB: '0',
+    awsRequestId: event.requestContext.requestId,
+    logGroupName: name,
+    logStreamName: name,
+    getRemainingTimeInMillis: () => deadline - Date.now(),
+    done: () => {},
+    fail: () => {},
+    succeed: () => {},
+  }
+}
+
+function failure(log: Log, request: IncomingMessage, error: unknown): Result {
+  if (request.destroyed && !request.complete) return { statusCode: 400, close: true }
+  log('error', 'request failed before its handler', { method: request.method, error })
+  return { ...asResult(problem(500, 'internal', 'see the log of the server')), close: true }
+}
+
+function asResult(reply: ReturnType<typeof problem>): Result {
+  return { statusCode: reply.status, headers: { ...reply.headers }, body: JSON.stringify(reply.body) }
+}
+
+function send(response: ServerResponse, result: Result): void {
+  if (response.destroyed) return
+  const body = Buffer.from(result.body ?? '', result.isBase64Encoded === true ? 'base64' : 'utf8')
+  for (const [name, value] of Object.entries(result.headers ?? {})) response.setHeader(name, String(value))
+  // What was not read of a refused body must not be taken for the next request.
+  if (result.close === true) response.setHeader('connection', 'close')
+  response.setHeader('content-length', body.length)
+  response.statusCode = result.statusCode ?? 200
+  response.end(body)
+}
