@@ -1,0 +1,110 @@
+import pg from 'pg'
+
+/** Where a database is and how to prove who we are. */
+export type ConnectOptions = {
+  /** Name, address, or the directory of a Unix socket (begins with `/`). */
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+  /** A function is called for each new connection: IAM tokens live for 15 minutes. */
+  readonly password?: string | (() => Promise<string>) | undefined
+  /** Absent: no TLS. Present: the certificate chain and the name are verified, always. */
+  readonly tls?: Tls | undefined
+  /** Connections of this pool. */
+  readonly max?: number
+  /** Seen in pg_stat_activity. */
+  readonly applicationName?: string
+  readonly statementTimeoutMs?: number
+  /** Told of connections that broke while idle. The pool replaces them by itself. */
+  readonly onIdleError?: (error: Error) => void
+}
+
+export type Tls = {
+  /** PEM of the trusted authorities; undefined means those of the runtime. */
+  readonly ca?: string | undefined
+  /** The name that the certificate must carry. */
+  readonly servername: string
+}
+
+/** A session in which queries run: the pool, or one connection of it. */
+export type Database = Pick<pg.ClientBase, 'query'>
+
+/**
+ * A pool whose values are safe to compute with: int8 is a number and never a rounded one (a value beyond 2^53 fails its
+ * query), timestamptz a Date, json and jsonb parsed, numeric, date and timestamp text. Opens no connection until
+ * the first query.
+ */
+export function connect(options: ConnectOptions): pg.Pool {
+  const pool = new pg.Pool({
+    host: options.host,
+    port: options.port,
+    database: options.database,
+    user: options.user,
+    password: options.password,
+    ssl: tlsSettings(options.tls),
+    max: options.max ?? POOL_MAX,
+    application_name: options.applicationName ?? 'crystal-forge',
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    allowExitOnIdle: true,
+    types: { getTypeParser: typeParser },
+  })
+  // Without a listener a broken idle connection would end the program.
+  pool.on('error', options.onIdleError ?? (() => {}))
+  return pool
+}
+
+type TlsSettings = { readonly rejectUnauthorized: true; readonly servername: string; readonly ca?: string }
+
+/** What libpq calls verify-full. An `sslmode` in a URL means less in node-postgres, so it is never passed on. */
+function tlsSettings(tls: Tls | undefined): TlsSettings | false {
+  if (!tls) return false
+  const verified = { rejectUnauthorized: true, servername: tls.servername } as const
+  return tls.ca === undefined ? verified : { ...verified, ca: tls.ca }
+}
+
+// pg declares the parser of a type as `any`: what it returns is what the column holds.
+type TypeParser = (text: string) => unknown
+
+function typeParser(oid: number, format?: 'text' | 'binary'): TypeParser {
+  if (format !== 'binary') {
+    const own = PARSERS.get(oid)
+    if (own) return own
+  }
+  return pg.types.getTypeParser(oid, format)
+}
+
+/** Throws for what a number would round, instead of being wrong from 2^53 on. */
+export function exactInteger(text: string): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value)) return value
+  throw new RangeError(
+    `the database holds ${text}, which is too large for an exact number: select it as text`,
+  )
+}
+
+function exactIntegers(text: string): unknown {
+  const list: unknown = pg.types.getTypeParser(OID.int8Array, 'text')(text)
+  return Array.isArray(list) ? list.map((item) => (item === null ? null : exactInteger(String(item)))) : list
+}
+
+const OID = { int8: 20, int8Array: 1016, date: 1082, timestamp: 1114 }
+
+const PARSERS: ReadonlyMap<number, TypeParser> = new Map<number, TypeParser>([
+  [OID.int8, exactInteger],
+  [OID.int8Array, exactIntegers],
+  // Without a zone there is no instant; a Date would silently take the zone of this machine.
+  [OID.date, (text) => text],
+  [OID.timestamp, (text) => text],
+])
+
+/** A function handles one request at a time and the server a handful; Postgres pays memory for each connection. */
+const POOL_MAX = 10
+/** API Gateway gives up after 30 s, so no statement of a request may take longer. */
+const STATEMENT_TIMEOUT_MS = 25_000
+/** A transaction that waits for its program holds locks that others wait for. */
+const IDLE_IN_TRANSACTION_MS = 60_000
+const CONNECT_TIMEOUT_MS = 10_000

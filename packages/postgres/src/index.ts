@@ -1,0 +1,5 @@
+export * from './connect.ts'
+export * from './database-url.ts'
+export * from './migrate.ts'
+export { readMigrations } from './read-migrations.ts'
+export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
