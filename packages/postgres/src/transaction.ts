@@ -33,6 +33,8 @@ export async function inTransaction<T>(
 
 async function once<T>(pool: pg.Pool, scope: Scope, work: (transaction: Database) => Promise<T>): Promise<T> {
   const client = await pool.connect()
+  // Without a listener a connection that breaks between two queries would end the program; the next query tells.
+  client.on('error', ignore)
   let broken = true
   try {
     await client.query(opening(client, scope))
@@ -47,9 +49,12 @@ async function once<T>(pool: pg.Pool, scope: Scope, work: (transaction: Database
     if (broken) broken = await rollbackFails(client)
     throw error
   } finally {
+    client.off('error', ignore)
     client.release(broken)
   }
 }
+
+function ignore(): void {}
 
 /** One round trip instead of two: the settings travel as literals, which the driver quotes. */
 function opening(client: pg.PoolClient, scope: Scope): string {
