@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { migrate, readMigrations } from '@crystal-forge/postgres'
@@ -21,8 +21,9 @@ declare module 'vitest' {
 
 /** One throw-away cluster for the whole run, with a template database that was migrated once. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  await sweepKilledRuns()
-  const dataDir = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`))
+  const parent = await fastDirectory()
+  await sweepKilledRuns(parent)
+  const dataDir = await mkdtemp(join(parent, `${PREFIX}${process.pid}-`))
   await chmod(dataDir, 0o755)
   const postgres = await startEmbeddedPostgres({ dataDir, ephemeral: true })
   project.provide('testCluster', await prepared(postgres))
@@ -30,6 +31,15 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await postgres.stop()
     for (const path of [dataDir, postgres.cluster]) await rm(path, { recursive: true, force: true })
   }
+}
+
+/** Memory, when there is plenty: copying a template takes a quarter of the time it takes on a disk. */
+async function fastDirectory(): Promise<string> {
+  const room = await statfs(MEMORY).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => 0,
+  )
+  return room > MEMORY_BYTES_MIN ? MEMORY : tmpdir()
 }
 
 async function prepared(postgres: EmbeddedPostgres): Promise<TestCluster> {
@@ -65,11 +75,11 @@ export function databaseUrl(url: string, database: string): string {
 }
 
 /** A run that was killed leaves its server and its files behind. */
-async function sweepKilledRuns(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+async function sweepKilledRuns(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
     const pid = name.startsWith(PREFIX) ? Number(name.slice(PREFIX.length).split('-')[0]) : undefined
     if (pid === undefined || isAlive(pid)) continue
-    const dataDir = join(tmpdir(), name)
+    const dataDir = join(parent, name)
     const left = await livePostmaster(join(dataDir, 'cluster'))
     if (left) await stopPostmaster(left)
     await rm(dataDir, { recursive: true, force: true })
@@ -84,5 +94,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
+const MEMORY = '/dev/shm'
+/** A test database takes 10 MB; containers often have 64 MB in all. */
+const MEMORY_BYTES_MIN = 4e9
 const PREFIX = 'cf-test-postgres-'
 const TEMPLATE = 'cf_template'
