@@ -121,7 +121,8 @@ module.exports = {
     never(
       'declared-only',
       { path: PRODUCT, pathNot: ['^infra/', TEST] },
-      { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
+      // Types of third parties ship with nothing and are declared once, at the root.
+      { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'], pathNot: '^node_modules/@types/' },
       'A workspace imports only packages that its own package.json declares as dependencies.',
     ),
     never('resolvable', {}, { couldNotResolve: true }, 'Every import must lead somewhere.'),
