@@ -6,7 +6,7 @@ create table flake (
   tenant_id text not null references tenant,
   name text not null check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
   repository_url text not null,
-  -- {kind: forge, transport, host, owner, repo, dir?} or {kind: local, path, dir?}: never a free reference.
+  -- {kind: forge, via, host, owner, repo, dir?} or {kind: local, path, dir?}: never a free reference.
   source jsonb not null,
   branch text not null default 'main',
   auto_poll boolean not null default true,

@@ -1,13 +1,11 @@
 import * as z from 'zod'
 
-const segment = z
-  .string()
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/, 'expected letters, digits, "_", "-" and "."')
+const segment = '[A-Za-z0-9_~][A-Za-z0-9._~+-]{0,99}'
 const dir = z
   .string()
   .max(200)
   .regex(
-    /^(?!.*(^|\/)\.{1,2}(\/|$))[A-Za-z0-9_][A-Za-z0-9._/-]*$/,
+    /^(?!.*(^|\/)\.{1,2}(\/|$))[A-Za-z0-9_][A-Za-z0-9._/+-]*$/,
     'expected a relative directory without ".."',
   )
 
@@ -15,11 +13,14 @@ const dir = z
 export const flakeSource: z.ZodType<FlakeSource> = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('forge'),
-    transport: z.enum(['https', 'ssh']),
+    via: z.enum(['https', 'ssh']),
+    /** Lower case, with `:port` where it is not the usual one. */
     host: z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$/, 'expected a host name'),
-    /** May have several segments: GitLab has subgroups. */
-    owner: z.array(segment).min(1).max(20),
-    repo: segment,
+    /** May have several segments, `group/subgroup`: GitLab has them. */
+    owner: z
+      .string()
+      .regex(new RegExp(`^${segment}(/${segment}){0,18}$`), 'expected an owner, or groups with "/"'),
+    repo: z.string().regex(new RegExp(`^${segment}$`), 'expected the name of a repository'),
     dir: dir.optional(),
   }),
   z.strictObject({
@@ -28,16 +29,16 @@ export const flakeSource: z.ZodType<FlakeSource> = z.discriminatedUnion('kind', 
     path: z
       .string()
       .max(500)
-      .regex(/^(?!.*(^|\/)\.{1,2}(\/|$))\/[A-Za-z0-9._/-]+$/, 'expected an absolute path without ".."'),
+      .regex(/^(?!.*\/\.{1,2}(\/|$))(\/[A-Za-z0-9_.+@~-]+)+$/, 'expected an absolute path without ".."'),
     dir: dir.optional(),
   }),
 ])
 export type FlakeSource =
   | {
       kind: 'forge'
-      transport: 'https' | 'ssh'
+      via: 'https' | 'ssh'
       host: string
-      owner: string[]
+      owner: string
       repo: string
       dir?: string | undefined
     }
