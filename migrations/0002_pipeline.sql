@@ -206,6 +206,8 @@ create table job_attempt (
   outcome text not null check (outcome in ('running', 'succeeded', 'failed', 'expired', 'late')),
   failure_class text,
   message text,
+  -- What the builder was told: the same result sent again gets it again.
+  answer jsonb,
   primary key (job_id, fence, outcome)
 );
 

@@ -254,6 +254,8 @@ const succeeded = z.discriminatedUnion('kind', [
     head: gitRevision,
     /** False when none of `known` is an ancestor of the head any more: the branch was rewritten. */
     continues: z.boolean(),
+    /** The known revision that the oldest of `commits` follows: what is known above it left the branch. */
+    base: gitRevision.optional(),
   }),
   z.strictObject({ kind: z.literal('evaluate'), configurations: z.int().min(0), failed: z.int().min(0) }),
   z.strictObject({
