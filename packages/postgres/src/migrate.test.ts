@@ -94,6 +94,20 @@ describe('views', () => {
     expect(await tables()).toContain('ones')
   })
 
+  test('may hold functions that call each other in any order, and are checked all the same', async () => {
+    const early = {
+      name: 'a.sql',
+      sql: 'create or replace function early() returns int language sql as $$ select late() $$;',
+    }
+    const late = {
+      name: 'b.sql',
+      sql: 'create or replace function late() returns int language sql as $$ select 1 $$;',
+    }
+    expect((await run([one], [early, late])).views).toEqual(['a.sql', 'b.sql'])
+    const wrong = { ...late, sql: late.sql.replace('select 1', 'select nowhere()') }
+    await expect(run([one], [early, wrong])).rejects.toThrow(/b\.sql:1: function nowhere\(\) does not exist/)
+  })
+
   test('are all there or none', async () => {
     const broken = { name: 'zz.sql', sql: 'create view zz as select nonsense;' }
     await expect(run([one], [view, broken])).rejects.toThrow('zz.sql:1: column "nonsense" does not exist')
