@@ -48,6 +48,7 @@ describe.skipIf(nix.kind === 'none')(`evaluation ${nix.note}`, () => {
       extras: {
         host: ['config', 'networking', 'hostName'],
         nothing: ['config', 'no', 'such', 'option'],
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: text that would be code if it were not escaped
         'needs "care" ${builtins.currentTime}': ['config', 'a"; throw "injected', '${x}', '\\'],
       },
       concurrency: 3,

@@ -1,0 +1,135 @@
+import { parseStorePath, type StorePath, sriOfHash, storePathOfBaseName } from '@crystal-forge/protocol'
+import * as z from 'zod'
+import { answerOf, infra, type NixCall, type NixFailure, nixSubcommand } from './nix-call.ts'
+
+export type PathInfo = {
+  readonly path: StorePath
+  /** SRI: `sha256-<base64>`. */
+  readonly narHash: string
+  readonly narSize: number
+  /** Sorted; may contain the path itself. */
+  readonly references: readonly StorePath[]
+  readonly deriver: StorePath | null
+  /** `name:base64`. */
+  readonly signatures: readonly string[]
+  /** Whether the path is named after its content; signatures do not pin such a path. */
+  readonly contentAddressed: boolean
+}
+
+export type PathInfos = {
+  readonly kind: 'infos'
+  readonly infos: ReadonlyMap<StorePath, PathInfo>
+  /** Paths that the store does not have. */
+  readonly absent: readonly StorePath[]
+}
+
+/** What the store knows about some paths. A path it does not have is an answer, not a failure. */
+export async function pathInfo(call: NixCall, paths: readonly StorePath[]): Promise<PathInfos | NixFailure> {
+  return paths.length === 0 ? { kind: 'infos', infos: new Map(), absent: [] } : query(call, [], paths)
+}
+
+/** A path and everything it refers to, directly or not, sorted by path. */
+export async function closureOf(
+  call: NixCall,
+  path: StorePath,
+): Promise<
+  { readonly kind: 'closure'; readonly paths: readonly PathInfo[] } | { readonly kind: 'absent' } | NixFailure
+> {
+  // With `--recursive` an unknown path is an error whose wording differs by version; asking for it alone first is not.
+  const root = await pathInfo(call, [path])
+  if (root.kind === 'failed') return root
+  if (root.absent.length > 0) return { kind: 'absent' }
+  const closure = await query(call, ['--recursive'], [path])
+  if (closure.kind === 'failed') return closure
+  const paths = [...closure.infos.values()].toSorted((left, right) => (left.path < right.path ? -1 : 1))
+  return { kind: 'closure', paths }
+}
+
+/**
+ * Reads `nix path-info --json` of Nix 2.8 (a list), 2.26 (an object by path), 2.34 (the same, and `--json-format 2` with base names).
+ * @throws RangeError when the text is none of these.
+ */
+export function parsePathInfo(json: string): Omit<PathInfos, 'kind'> {
+  const infos = new Map<StorePath, PathInfo>()
+  const absent: StorePath[] = []
+  for (const [name, entry] of parse(json)) {
+    const path = absolute(name)
+    if (entry === null || entry.valid === false) absent.push(path)
+    else infos.set(path, infoOf(path, entry))
+  }
+  return { infos, absent }
+}
+
+/** A name with or without the store directory. @throws RangeError */
+export function absolute(name: string): StorePath {
+  const path = parseStorePath(name) ?? storePathOfBaseName(name)
+  if (path === null)
+    throw new RangeError(
+      `Nix named something that is not a store path: ${JSON.stringify(name.slice(0, 300))}`,
+    )
+  return path
+}
+
+async function query(
+  call: NixCall,
+  flags: readonly string[],
+  paths: readonly StorePath[],
+): Promise<PathInfos | NixFailure> {
+  const command = (format: readonly string[]) =>
+    nixSubcommand(call, ['path-info'], ['--json', ...format, ...flags, '--', ...paths])
+  let answer = await answerOf(command([]))
+  // Nix announces that a version will require --json-format, which 2.8 and 2.26 do not know.
+  if (answer.kind === 'failed' && /json-format/.test(answer.message))
+    answer = await answerOf(command(['--json-format', '1']))
+  if (answer.kind === 'failed') return answer
+  try {
+    return { kind: 'infos', ...parsePathInfo(answer.stdout) }
+  } catch (error) {
+    return infra(error instanceof Error ? error.message : String(error))
+  }
+}
+
+function infoOf(path: StorePath, entry: z.infer<typeof entryShape>): PathInfo {
+  const { narHash, narSize, references } = entry
+  if (narHash === undefined || narSize === undefined || references === undefined) {
+    throw new RangeError(`Nix described ${path} without hash, size or references`)
+  }
+  return {
+    path,
+    narHash: sriOfHash(narHash),
+    narSize,
+    references: references.map(absolute).toSorted(),
+    deriver: typeof entry.deriver === 'string' && entry.deriver !== '' ? absolute(entry.deriver) : null,
+    signatures: entry.signatures ?? [],
+    contentAddressed: entry.ca !== undefined && entry.ca !== null && entry.ca !== '',
+  }
+}
+
+function parse(json: string): z.infer<typeof answerShape> {
+  try {
+    return answerShape.parse(JSON.parse(json))
+  } catch (cause) {
+    throw new RangeError('nix path-info answered in a shape that no known version has', { cause })
+  }
+}
+
+const entryShape = z.object({
+  valid: z.boolean().optional(),
+  narHash: z.string().optional(),
+  narSize: z.number().int().nonnegative().optional(),
+  references: z.array(z.string()).optional(),
+  deriver: z.string().nullish(),
+  signatures: z.array(z.string()).optional(),
+  ca: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+})
+type Entry = z.infer<typeof entryShape> | null
+const byName = z.record(z.string(), entryShape.nullable())
+const answerShape = z.union([
+  z
+    .array(entryShape.extend({ path: z.string() }))
+    .transform((list): (readonly [string, Entry])[] => list.map((entry) => [entry.path, entry])),
+  z
+    .object({ version: z.literal(2), storeDir: z.literal('/nix/store'), info: byName })
+    .transform(({ info }): (readonly [string, Entry])[] => Object.entries(info)),
+  byName.transform((entries): (readonly [string, Entry])[] => Object.entries(entries)),
+])
