@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { SignedPathInfo } from './narinfo.ts'
+import { type SignedPathInfo, sortedPaths } from './narinfo.ts'
 import { nix32OfHash } from './nix-hash.ts'
+import type { StorePath } from './store-path.ts'
 
 /**
  * What pins a closure: SHA-256 over one line a path, `<storePath> <narHash> <narSize> <references with commas>` and a line feed,
@@ -12,16 +13,17 @@ export function closureDigest(paths: readonly SignedPathInfo[]): {
   readonly count: number
   readonly sha256: string
 } {
-  const lines = new Map<string, string>()
+  const lines = new Map<StorePath, string>()
   for (const info of paths) {
     if (lines.has(info.storePath)) throw new RangeError(`${info.storePath} appears twice in the closure`)
-    const references = [...new Set(info.references)].sort().join(',')
+    const references = sortedPaths(info.references).join(',')
     lines.set(
       info.storePath,
-      `${info.storePath} ${nix32OfHash(info.narHash)} ${info.narSize} ${references}\n`,
+      `${info.storePath} ${nix32OfHash(info.narHash)} ${info.narSize} ${references}
+`,
     )
   }
   const hash = createHash('sha256')
-  for (const path of [...lines.keys()].sort()) hash.update(lines.get(path) ?? '')
+  for (const path of sortedPaths([...lines.keys()])) hash.update(lines.get(path) ?? '')
   return { count: lines.size, sha256: hash.digest('hex') }
 }

@@ -29,7 +29,7 @@ export type NarInfoSignature = { readonly keyName: string; readonly base64: stri
  * sorted, each once, with commas.
  */
 export function narInfoFingerprint(info: SignedPathInfo): string {
-  return `1;${info.storePath};${info.narHash};${info.narSize};${sortedReferences(info.references).join(',')}`
+  return `1;${info.storePath};${info.narHash};${info.narSize};${sortedPaths(info.references).join(',')}`
 }
 
 /**
@@ -63,7 +63,7 @@ export function renderNarInfo(info: NarInfo): string {
     ...(info.fileSize === null ? [] : [`FileSize: ${info.fileSize}`]),
     `NarHash: ${info.narHash}`,
     `NarSize: ${info.narSize}`,
-    `References: ${sortedReferences(info.references).map(baseName).join(' ')}`,
+    `References: ${sortedPaths(info.references).map(baseName).join(' ')}`,
     ...(info.deriver === null ? [] : [`Deriver: ${baseName(info.deriver)}`]),
     ...info.signatures.map(({ keyName, base64 }) => `Sig: ${keyName}:${base64}`),
     ...(info.ca === null ? [] : [`CA: ${info.ca}`]),
@@ -130,8 +130,8 @@ function storePaths(text: string): readonly StorePath[] | null {
 }
 
 /** By bytes, each once. Store paths are ASCII, so the order of UTF-16 units is the order of bytes. */
-function sortedReferences(references: readonly StorePath[]): readonly StorePath[] {
-  return [...new Set(references)].sort()
+export function sortedPaths(paths: readonly StorePath[]): readonly StorePath[] {
+  return [...new Set(paths)].sort((a, b) => (a < b ? -1 : 1))
 }
 
 /** A system with ten thousand references fits. */

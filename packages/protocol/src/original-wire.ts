@@ -274,7 +274,7 @@ const originalBody = z.object({
   rootfs_uuid: text,
   chassis_serial: text,
   bios_version: text,
-  network_interfaces: z.unknown(),
+  network_interfaces: z.unknown().optional(),
   primary_mac_address: text,
   primary_ip_address: text,
   gateway_ip: text,
