@@ -2,6 +2,7 @@ import { isDrvPath, type StorePath } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { answerOf, infra, type NixCall, type NixFailure, nixSubcommand } from './nix-call.ts'
 import { absolute } from './path-info.ts'
+import { compareText } from './text-order.ts'
 
 export type Derivation = {
   readonly path: StorePath
@@ -65,8 +66,8 @@ function derivationOf(path: StorePath, entry: z.infer<typeof derivationShape>): 
         output.path == null ? null : absolute(output.path),
       ]),
     ),
-    inputDerivations: Object.keys(inputs.drvs).map(absolute).toSorted(),
-    inputSources: inputs.srcs.map(absolute).toSorted(),
+    inputDerivations: Object.keys(inputs.drvs).map(absolute).toSorted(compareText),
+    inputSources: inputs.srcs.map(absolute).toSorted(compareText),
     env: entry.env,
   }
 }

@@ -4,6 +4,7 @@ import { type FlakeReference, flakeUrl, type RepositoryPolicy } from './flake-re
 import { type NixStore, storeArguments } from './nix-environment.ts'
 import { nixErrorMessage, tailOf } from './nix-error.ts'
 import { type Command, type CommandOutcome, describeOutcome, runCommand } from './run-command.ts'
+import { compareText } from './text-order.ts'
 
 export type Evaluator = {
   /** From `evaluationEnvironment`. */
@@ -61,7 +62,7 @@ export async function configurationNames(
   })
   if (outcome.kind === 'error') return outcome
   const names = parseJson(outcome.json, z.array(z.string().max(512)).max(CONFIGURATIONS_MAX))
-  return names === null ? unreadable(outcome.json) : { kind: 'names', names: names.toSorted() }
+  return names === null ? unreadable(outcome.json) : { kind: 'names', names: names.toSorted(compareText) }
 }
 
 /** Evaluates one configuration: derivation, output, agent, STIG report and extras in one run of Nix. The `.drv` files are then in the store. */
@@ -94,6 +95,7 @@ export type EvaluateAll = {
 export type EvaluationProgress = {
   readonly name: string
   readonly outcome: ConfigurationOutcome
+  readonly durationMs: number
   readonly done: number
   readonly total: number
 }
@@ -108,9 +110,11 @@ export async function evaluateAll(
   const waiting = [...all.names]
   const worker = async (): Promise<void> => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      const start = performance.now()
       const outcome = await evaluateConfiguration(evaluator, flake, { name, extras: all.extras })
       outcomes.set(name, outcome)
-      all.onProgress?.({ name, outcome, done: outcomes.size, total: all.names.length })
+      const durationMs = Math.round(performance.now() - start)
+      all.onProgress?.({ name, outcome, durationMs, done: outcomes.size, total: all.names.length })
     }
   }
   await Promise.all(Array.from({ length: Math.max(1, Math.min(all.concurrency, all.names.length)) }, worker))

@@ -1,6 +1,7 @@
 import { parseStorePath, type StorePath, sriOfHash, storePathOfBaseName } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { answerOf, infra, type NixCall, type NixFailure, nixSubcommand } from './nix-call.ts'
+import { compareText } from './text-order.ts'
 
 export type PathInfo = {
   readonly path: StorePath
@@ -41,7 +42,7 @@ export async function closureOf(
   if (root.absent.length > 0) return { kind: 'absent' }
   const closure = await query(call, ['--recursive'], [path])
   if (closure.kind === 'failed') return closure
-  const paths = [...closure.infos.values()].toSorted((left, right) => (left.path < right.path ? -1 : 1))
+  const paths = [...closure.infos.values()].toSorted((left, right) => compareText(left.path, right.path))
   return { kind: 'closure', paths }
 }
 
@@ -98,7 +99,7 @@ function infoOf(path: StorePath, entry: z.infer<typeof entryShape>): PathInfo {
     path,
     narHash: sriOfHash(narHash),
     narSize,
-    references: references.map(absolute).toSorted(),
+    references: references.map(absolute).toSorted(compareText),
     deriver: typeof entry.deriver === 'string' && entry.deriver !== '' ? absolute(entry.deriver) : null,
     signatures: entry.signatures ?? [],
     contentAddressed: entry.ca !== undefined && entry.ca !== null && entry.ca !== '',

@@ -74,7 +74,7 @@ describe.each(['2.8', '2.26', '2.34'])('what Nix %s prints', (version) => {
       env: { version: '3.0.13' },
     })
     const multi = derivations.get(storePath('/nix/store/k50wh8fn2f8spd44x6ckfbqz379p4f5w-multi-1.0.drv'))
-    expect([...(multi?.outputs.keys() ?? [])].toSorted()).toEqual(['dev', 'out'])
+    expect(new Set(multi?.outputs.keys())).toEqual(new Set(['dev', 'out']))
     expect(multi?.inputSources).toEqual([source])
   })
 
