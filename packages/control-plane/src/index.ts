@@ -1,3 +1,35 @@
+export { answerReport, REPORT_EVERY_S_DEFAULT } from './agents/answer-report.ts'
+export { type Arrival, recordReport } from './agents/record-report.ts'
+export type { Ingested, Reports, StateRow, VerifiedReport } from './agents/reports.ts'
+export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'
+export { HEALTHS, type Health, healthOf } from './fleet/health.ts'
+export { type PackageDifferences, packageDifferences } from './fleet/package-differences.ts'
+export type { PlannedFlake } from './fleet/plan-flakes.ts'
+export { changesSomething, type FleetPlanning, type PlannedFleet, planFleet } from './fleet/plan-fleet.ts'
+export type { PlannedSystem } from './fleet/plan-systems.ts'
+export type {
+  RegisteredBuilder,
+  RegisteredEnvironment,
+  RegisteredFlake,
+  RegisteredFleet,
+  RegisteredHook,
+  RegisteredKey,
+  RegisteredSystem,
+} from './fleet/registered-fleet.ts'
+export {
+  type DriftFacts,
+  VERDICTS,
+  type Verdict,
+  verdictOf,
+  verdictSentence,
+} from './fleet/verdict.ts'
+export {
+  type WaitingCode,
+  type WaitingFacts,
+  type WaitingReason,
+  whyWaiting,
+} from './fleet/why-waiting.ts'
+export { newId } from './new-id.ts'
 export { type CheckedBuild, checkBuild, type ExpectedBuild } from './pipeline/check-build.ts'
 export { type JudgedPush, judgePush } from './pipeline/judge-push.ts'
 export {

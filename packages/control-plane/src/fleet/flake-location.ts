@@ -51,9 +51,9 @@ function sourceOf(url: RepositoryUrl): unknown {
   const segments = url.path.split('/')
   return {
     kind: 'forge',
-    transport: url.transport,
+    via: url.transport,
     host: url.port === null ? url.host : `${url.host}:${url.port}`,
-    owner: segments.slice(0, -1),
+    owner: segments.slice(0, -1).join('/'),
     repo: segments.at(-1),
     ...dir,
   }

@@ -102,6 +102,8 @@ export type FleetChange = {
   changes?: Record<string, { from: unknown; to: unknown }>
   /** Of a hook: where the forge must deliver. */
   path?: string
+  /** What a reader of the plan should know about this step. */
+  note?: string
 }
 export type FleetPlan = {
   applied: boolean
