@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { rdsToken } from '@crystal-forge/aws'
-import { connect, type Database } from '@crystal-forge/postgres'
+import { connect } from '@crystal-forge/postgres'
 import type { EnvironmentReader } from './environment.ts'
+
+/** The pool of a function; `end` closes it. */
+export type Pool = ReturnType<typeof connect>
 
 /** How a function reaches the database: one role per function, and in AWS no password at all. */
 export type DatabaseConfig = {
@@ -47,7 +50,7 @@ export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConf
  * Opens the pool; connects on first use.
  * @throws {Error} when a database that is not on loopback would be reached without TLS.
  */
-export function openDatabase(config: DatabaseConfig, applicationName: string): Database {
+export function openDatabase(config: DatabaseConfig, applicationName: string): Pool {
   const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host)
   if (config.caFile === undefined && !loopback)
     throw new Error(`DATABASE_CA_FILE is not set: ${config.host} is not loopback, so TLS must be verified`)

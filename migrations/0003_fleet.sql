@@ -85,7 +85,7 @@ create table system_current (
   current_path text not null,
   booted_path text,
   profile_path text,
-  generation integer,
+  generation bigint,
   boot_id text,
   revision text,
   failed_units text[] not null default '{}',
