@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { rdsToken } from '@crystal-forge/aws'
+import { rdsPassword } from '@crystal-forge/aws'
 import { connect } from '@crystal-forge/postgres'
 import type { EnvironmentReader } from './environment.ts'
 
@@ -11,7 +11,10 @@ export type DatabaseConfig = {
   readonly host: string
   readonly port: number
   readonly database: string
+  /** The function's own role. */
   readonly user: string
+  /** Who logs in, when that is not the role itself; must be a member of it. */
+  readonly login: string | undefined
   /** `iam`: a token of rds-signer at every connect. `trust`: a loopback database that asks for none. */
   readonly auth: 'iam' | 'password-file' | 'trust'
   readonly region: string | undefined
@@ -37,6 +40,7 @@ export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConf
     port: environment.whole('DATABASE_PORT', { least: 1, most: 65_535, otherwise: 5432 }),
     database: environment.text('DATABASE_NAME'),
     user: environment.text('DATABASE_USER'),
+    login: environment.optional('DATABASE_LOGIN'),
     auth: environment.oneOf('DATABASE_AUTH', ['iam', 'password-file', 'trust'], 'iam'),
     region: environment.optional('AWS_REGION'),
     passwordFile: environment.optional('DATABASE_PASSWORD_FILE'),
@@ -58,7 +62,8 @@ export function openDatabase(config: DatabaseConfig, applicationName: string): P
     host: config.host,
     port: config.port,
     database: config.database,
-    user: config.user,
+    user: config.login ?? config.user,
+    role: config.login === undefined ? undefined : config.user,
     password: password(config),
     tls:
       config.caFile === undefined
@@ -75,7 +80,7 @@ function password(config: DatabaseConfig): string | (() => Promise<string>) | un
     case 'trust':
       return undefined
     case 'iam':
-      return rdsToken({
+      return rdsPassword({
         host: config.host,
         port: config.port,
         user: config.user,

@@ -8,7 +8,8 @@ import { compileRoutes, type Match } from './route-match.ts'
 
 export type GatewayOptions = {
   readonly routes: readonly Route[]
-  readonly handlers: Readonly<Record<FunctionName, HttpHandler>>
+  /** Undefined while the server is still starting. */
+  readonly handler: (name: FunctionName) => HttpHandler | undefined
   readonly log: Log
   /** Told after each answer of a function, so that what it wrote to the outbox leaves at once. */
   readonly afterAnswer: (name: FunctionName) => void
@@ -54,11 +55,10 @@ async function answer(options: GatewayOptions, match: Match, request: IncomingMe
       ...asResult(problem(413, 'body_too_large', `at most ${found.route.bodyBytesMax} bytes are read here`)),
       close: true,
     }
+  const handler = options.handler(found.route.function)
+  if (handler === undefined) return asResult(problem(503, 'starting', 'try again in a second', RETRY_SOON))
   const event = toEvent(request, { ...found, path, query, body })
-  const result = await options.handlers[found.route.function](
-    event,
-    lambdaContext(event, found.route.function),
-  )
+  const result = await handler(event, lambdaContext(event, found.route.function))
   options.afterAnswer(found.route.function)
   return result
 }
@@ -191,3 +191,5 @@ function send(response: ServerResponse, result: Result): void {
   response.statusCode = result.statusCode ?? 200
   response.end(body)
 }
+
+const RETRY_SOON = { headers: { 'retry-after': '1' } }

@@ -7,6 +7,8 @@ export type ConnectOptions = {
   readonly port: number
   readonly database: string
   readonly user: string
+  /** What the session becomes after the login; `user` must be a member of it. */
+  readonly role?: string | undefined
   /** A function is called for each new connection: IAM tokens live for 15 minutes. */
   readonly password?: string | (() => Promise<string>) | undefined
   /** Absent: no TLS. Present: the certificate chain and the name are verified, always. */
@@ -42,6 +44,7 @@ export function connect(options: ConnectOptions): pg.Pool {
     database: options.database,
     user: options.user,
     password: options.password,
+    ...(options.role === undefined ? {} : { options: `-c role=${roleName(options.role)}` }),
     ssl: tlsSettings(options.tls),
     max: options.max ?? POOL_MAX,
     application_name: options.applicationName ?? 'crystal-forge',
@@ -55,6 +58,13 @@ export function connect(options: ConnectOptions): pg.Pool {
   // Without a listener a broken idle connection would end the program.
   pool.on('error', options.onIdleError ?? (() => {}))
   return pool
+}
+
+/** The startup options are a command line of their own: nothing but a plain name may get there. */
+function roleName(role: string): string {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(role))
+    throw new RangeError(`not the name of a role: ${JSON.stringify(role)}`)
+  return role
 }
 
 type TlsSettings = { readonly rejectUnauthorized: true; readonly servername: string; readonly ca?: string }

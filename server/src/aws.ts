@@ -1,0 +1,61 @@
+import { join } from 'node:path'
+import { awsClients, queueUrl } from '@crystal-forge/aws'
+import type { Log } from '@crystal-forge/functions/log.ts'
+import { JOB_KINDS, type JobKind } from '@crystal-forge/protocol'
+import type { ServerConfig } from './config.ts'
+import { startEmbeddedAws } from './embedded-aws.ts'
+
+/** Where the queues and the cache of a server are. */
+export type Aws = {
+  readonly endpoint: string
+  readonly region: string
+  readonly bucket: string
+  readonly queues: Readonly<Record<JobKind, string>>
+  stop(): Promise<void>
+}
+
+/** Starts the embedded emulator, or takes the queues and the bucket that are behind `AWS_ENDPOINT_URL`. */
+export async function startAws(config: ServerConfig, log: Log): Promise<Aws> {
+  return config.awsEndpoint === undefined ? embedded(config, log) : external(config, config.awsEndpoint)
+}
+
+async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
+  const aws = await startEmbeddedAws({ dataDir: join(config.dataDir, 'aws') })
+  log('debug', 'embedded SQS and S3', { endpoint: aws.endpoint })
+  const queues = await Promise.all(
+    JOB_KINDS.map(async (kind) => [kind, await aws.ensureQueue(queueName(kind))] as const),
+  )
+  await aws.ensureBucket(BUCKET)
+  return {
+    endpoint: aws.endpoint,
+    region: config.region,
+    bucket: BUCKET,
+    queues: asRecord(queues),
+    stop: () => aws.close(),
+  }
+}
+
+async function external(config: ServerConfig, endpoint: string): Promise<Aws> {
+  const { sqs } = awsClients({ region: config.region, endpoint: { sqs: endpoint, s3: endpoint } })
+  const queues = await Promise.all(
+    JOB_KINDS.map(async (kind) => [kind, await queueUrl(sqs, queueName(kind))] as const),
+  )
+  sqs.destroy()
+  return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: async () => {} }
+}
+
+function queueName(kind: JobKind): string {
+  return `crystal-forge-${kind}`
+}
+
+function asRecord(entries: readonly (readonly [JobKind, string])[]): Record<JobKind, string> {
+  const urls = new Map(entries)
+  const url = (kind: JobKind): string => {
+    const found = urls.get(kind)
+    if (found === undefined) throw new Error(`the queue ${queueName(kind)} has no URL`)
+    return found
+  }
+  return { resolve: url('resolve'), evaluate: url('evaluate'), build: url('build'), scan: url('scan') }
+}
+
+const BUCKET = 'crystal-forge-cache'
