@@ -1,11 +1,50 @@
 export { agentReports } from './agent-reports.ts'
 export { type Actor, keepEvidence, recordEvent } from './audit-events.ts'
 export { findBuilderKey } from './builder-keys.ts'
+export { builderSeen, greetBuilder } from './builders.ts'
+export {
+  type CachedPath,
+  type ClosureOutcome,
+  commitClosure,
+  commitPaths,
+  holdsBuild,
+  missingPaths,
+  type PathConflict,
+  pathConflicts,
+  pathsPublished,
+  signedInfo,
+  unpublishedPaths,
+} from './cache-paths.ts'
 export * from './connect.ts'
 export * from './database-url.ts'
 export { Overloaded } from './group-commit.ts'
+export { type DeliveryNovelty, findHook, type Hook, receiveDelivery } from './hooks.ts'
+export { cancelJob, type JobControl, retryJob } from './job-control.ts'
+export { type RecordedResult, recordEvaluationBatch, recordResult } from './job-results.ts'
+export { beginWork } from './job-work.ts'
+export {
+  type ClaimedJob,
+  claimJob,
+  endAttempt,
+  enqueueJob,
+  finishJob,
+  heartbeatJob,
+  type JobNotes,
+  jobStanding,
+  RESOLVE_PRIORITY,
+} from './jobs.ts'
 export * from './migrate.ts'
+export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
 export { claimNonce, type SpentNonce } from './request-nonces.ts'
+export {
+  allTenants,
+  expireLeases,
+  forgetOld,
+  hintAgain,
+  pollFlakes,
+  scanAgain,
+  turnNoncePartitions,
+} from './sweep.ts'
 export { findSystemKey } from './system-keys.ts'
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
