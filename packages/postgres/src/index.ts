@@ -1,4 +1,14 @@
 export { agentReports } from './agent-reports.ts'
+export {
+  type ApiToken,
+  createApiToken,
+  createEnrollToken,
+  findApiToken,
+  listApiTokens,
+  type Role,
+  revokeApiToken,
+  type TokenListRow,
+} from './api-tokens.ts'
 export { type Actor, keepEvidence, recordEvent } from './audit-events.ts'
 export { findBuilderKey } from './builder-keys.ts'
 export { builderSeen, greetBuilder } from './builders.ts'
@@ -17,6 +27,29 @@ export {
 } from './cache-paths.ts'
 export * from './connect.ts'
 export * from './database-url.ts'
+export {
+  type Closure,
+  commitsBetween,
+  countVerdicts,
+  type DriftFilter,
+  type DriftRow,
+  listDrift,
+  type MissedCommit,
+  readClosure,
+  showDrift,
+} from './drift.ts'
+export { type EventRow, listEvents } from './events.ts'
+export { type FindingFilter, type FindingRow, listFindings, type ScanCoverage } from './findings.ts'
+export {
+  deactivateFlake,
+  type FlakeRow,
+  type HookRow,
+  listFlakes,
+  listHooks,
+  pollFlake,
+  showFlake,
+} from './flakes.ts'
+export { applyFleet, type FleetApplication, type FleetOutcome } from './fleet-apply.ts'
 export { Overloaded } from './group-commit.ts'
 export { type DeliveryNovelty, findHook, type Hook, receiveDelivery } from './hooks.ts'
 export { cancelJob, type JobControl, retryJob } from './job-control.ts'
@@ -33,10 +66,12 @@ export {
   jobStanding,
   RESOLVE_PRIORITY,
 } from './jobs.ts'
+export * from './lists.ts'
 export * from './migrate.ts'
 export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
 export { claimNonce, type SpentNonce } from './request-nonces.ts'
+export { pingDatabase, type ServiceStats, serviceStats } from './service-status.ts'
 export {
   allTenants,
   expireLeases,
@@ -47,4 +82,18 @@ export {
   turnNoncePartitions,
 } from './sweep.ts'
 export { findSystemKey } from './system-keys.ts'
+export {
+  addSystemKey,
+  deactivateSystem,
+  isDuplicate,
+  listStates,
+  listSystemKeys,
+  type RevokedKey,
+  revokeKey,
+  type StateRow,
+  type SystemKeyRow,
+  switchOriginalWire,
+  unknownHosts,
+} from './systems.ts'
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
+export { waitingFacts } from './waiting-facts.ts'

@@ -4,7 +4,7 @@ import { planBuilders } from './plan-builders.ts'
 import { planEnvironments } from './plan-environments.ts'
 import { type PlannedFlake, planFlakes } from './plan-flakes.ts'
 import { planHooks } from './plan-hooks.ts'
-import { findPublicKeyRefusals } from './plan-keys.ts'
+import { findPublicKeyRefusals, type Holder, newKeys } from './plan-keys.ts'
 import { type PlannedSystem, planSystems } from './plan-systems.ts'
 import type { RegisteredFleet } from './registered-fleet.ts'
 
@@ -14,6 +14,8 @@ export type PlannedFleet = {
   readonly undeclared: FleetPlan['undeclared']
   readonly flakes: readonly PlannedFlake[]
   readonly systems: readonly PlannedSystem[]
+  /** Keys to store; each revokes what its owner had before. */
+  readonly keys: readonly Holder[]
 }
 export type FleetPlanning =
   | { readonly ok: true; readonly plan: PlannedFleet }
@@ -54,6 +56,7 @@ export function planFleet(
       undeclared: [...flakes.undeclared, ...hooks.undeclared, ...builders.undeclared, ...systems.undeclared],
       flakes: flakes.planned,
       systems: systems.planned,
+      keys: newKeys(declared, registered),
     },
   }
 }

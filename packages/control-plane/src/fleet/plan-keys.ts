@@ -7,7 +7,12 @@ import {
 import type { FleetRefusal } from './fleet-refusal.ts'
 import type { RegisteredFleet, RegisteredKey } from './registered-fleet.ts'
 
-type Holder = { readonly owner: 'system' | 'builder'; readonly name: string; readonly publicKey: string }
+/** A key and whom it names. */
+export type Holder = {
+  readonly owner: 'system' | 'builder'
+  readonly name: string
+  readonly publicKey: string
+}
 
 /**
  * What stands against a declared key: it is not a sound Ed25519 key, it stands twice in the declaration, or it belongs or has
@@ -74,6 +79,14 @@ export function planKey(holder: Holder, keys: readonly RegisteredKey[]): FleetCh
   const remedy =
     present === '' ? 'declare a new one' : `its key is now ${present}: write that into the declaration`
   return { action: 'keep', kind: 'key', name, note: `the declared key was revoked and stays so; ${remedy}` }
+}
+
+/** The declared keys that nobody has yet: what carrying the plan out stores. */
+export function newKeys(declared: FleetDocument, registered: RegisteredFleet): Holder[] {
+  const known = new Set(registered.keys.map((key) => key.publicKey))
+  return holders(declared)
+    .map(({ holder }) => holder)
+    .filter((holder) => !known.has(holder.publicKey))
 }
 
 export function keysByName(

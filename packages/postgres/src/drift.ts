@@ -1,0 +1,143 @@
+import type { Verdict } from '@crystal-forge/control-plane'
+import type { Database } from './connect.ts'
+import { type Listed, type Page, readPage } from './lists.ts'
+
+/** A row of `system_drift`: one host, what it runs, and what is desired of it. */
+export type DriftRow = {
+  system_id: string
+  hostname: string
+  active: boolean
+  policy: string
+  desired_target: string | null
+  created_at: Date
+  environment: string | null
+  flake_id: string | null
+  flake: string | null
+  configuration_id: string | null
+  configuration: string | null
+  seen_at: Date | null
+  heartbeat_at: Date | null
+  state_received_at: Date | null
+  collected_at: Date | null
+  generation: number | null
+  boot_id: string | null
+  revision: string | null
+  failed_units: string[]
+  agent_version: string | null
+  nixos_version: string | null
+  kernel: string | null
+  assurance: string | null
+  desired_path: string | null
+  profile_path: string | null
+  current_path: string | null
+  booted_path: string | null
+  desired_position: number | null
+  desired_rev: string | null
+  desired_at: Date | null
+  running_position: number | null
+  running_rev: string | null
+  running_at: Date | null
+  commits_behind: number | null
+  reboot_needed: boolean
+  not_persisted: boolean
+  pinned: boolean
+  evaluated: boolean
+  latest_failed: boolean
+  evaluation_error: string | null
+  latest_rev: string | null
+  latest_position: number | null
+  head_rev: string | null
+  head_state: string | null
+  desired_derivation_id: string | null
+  build_state: 'pending' | 'building' | 'built' | 'cached' | 'failed' | null
+  build_error: string | null
+  desired_scan_state: string
+  running_scan_state: string
+  attributed_flake: string | null
+  attributed_configuration: string | null
+  verdict: Verdict
+}
+
+export type DriftFilter = {
+  readonly flake: string | null
+  readonly environment: string | null
+  readonly verdict: string | null
+  readonly health: string | null
+  readonly active: boolean | null
+  /** Part of the host name, in any case. */
+  readonly q: string | null
+}
+
+const SELECTED = `
+($1::text is null or flake = $1) and ($2::text is null or environment = $2) and ($3::text is null or verdict = $3)
+and ($4::text is null or system_health(seen_at, now()) = $4) and ($5::boolean is null or active = $5)
+and ($6::text is null or strpos(lower(hostname), lower($6)) > 0)`
+
+const LIST = `
+select * from system_drift
+where ${SELECTED.replace(/\$(\d)/g, (_, n) => `$${Number(n) + 2}`)} and ($1::text is null or hostname > $1)
+order by hostname limit $2`
+
+const COUNT = `select verdict, count(*) as systems from system_drift where ${SELECTED} group by verdict order by verdict`
+
+/** Systems by host name with their drift. */
+export async function listDrift(
+  database: Database,
+  filter: DriftFilter,
+  page: Page,
+): Promise<Listed<DriftRow>> {
+  const key = (row: DriftRow): string => row.hostname
+  return await readPage<DriftRow>(database, { text: LIST, filters: filterValues(filter), key }, page)
+}
+
+/** How many of the selected systems have each verdict. */
+export async function countVerdicts(
+  database: Database,
+  filter: DriftFilter,
+): Promise<Readonly<Record<string, number>>> {
+  const { rows } = await database.query<{ verdict: string; systems: number }>(COUNT, filterValues(filter))
+  return Object.fromEntries(rows.map(({ verdict, systems }) => [verdict, systems]))
+}
+
+const SHOW =
+  'select * from system_drift where system_id = $1 or hostname = $1 order by system_id = $1 desc limit 1'
+
+/** By id or host name; null when there is none. */
+export async function showDrift(database: Database, name: string): Promise<DriftRow | null> {
+  return (await database.query<DriftRow>(SHOW, [name])).rows[0] ?? null
+}
+
+export type MissedCommit = { rev: string; position: number; subject: string; committed_at: Date }
+
+const BETWEEN = `
+select rev, position, subject, committed_at from commit
+where flake_id = $1 and position > $2 and position <= $3
+order by position desc limit $4`
+
+/** The commits after one position up to another one, newest first, at most `most`. */
+export async function commitsBetween(
+  database: Database,
+  range: { readonly flake: string; readonly after: number; readonly upTo: number; readonly most: number },
+): Promise<MissedCommit[]> {
+  const values = [range.flake, range.after, range.upTo, range.most]
+  return (await database.query<MissedCommit>(BETWEEN, values)).rows
+}
+
+const CLOSURE = `
+select c.nar_size, c.sha256,
+       (select array_agg(p.path order by p.path collate "C") from store_path p where p.id = any (c.path_ids)) as paths
+from closure c where c.toplevel = $1`
+
+export type Closure = { nar_size: number; sha256: string; paths: string[] }
+
+/** Every path that a system needs; null when its closure was never committed to the cache. */
+export async function readClosure(database: Database, toplevel: string): Promise<Closure | null> {
+  const [row] = (
+    await database.query<Omit<Closure, 'paths'> & { paths: string[] | null }>(CLOSURE, [toplevel])
+  ).rows
+  return row === undefined ? null : { ...row, paths: row.paths ?? [] }
+}
+
+function filterValues(filter: DriftFilter): unknown[] {
+  return [filter.flake, filter.environment, filter.verdict, filter.health, filter.active, filter.q]
+}
