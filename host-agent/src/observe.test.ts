@@ -113,9 +113,15 @@ describe('a look at a prepared tree', () => {
 
   it('says why it sees nothing', async () => {
     await tree.link('run/current-system', '/somewhere/else')
-    expect(await observe(rootedTree(tree.root))).toMatchObject({ ok: false, because: expect.stringMatching(/run\/current-system/) })
+    expect(await observe(rootedTree(tree.root))).toMatchObject({
+      ok: false,
+      because: expect.stringMatching(/run\/current-system/),
+    })
     await tree.write('etc/hostname', '-\n')
-    expect(await observe(rootedTree(tree.root))).toMatchObject({ ok: false, because: expect.stringMatching(/no host name/) })
+    expect(await observe(rootedTree(tree.root))).toMatchObject({
+      ok: false,
+      because: expect.stringMatching(/no host name/),
+    })
   })
 
   it('takes control characters and overlong texts of firmware as they come, shortened to one line', async () => {

@@ -1,0 +1,216 @@
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import process from 'node:process'
+import { acceptedStateIn } from './accepted-state.ts'
+import { AGENT_VERSION } from './agent-version.ts'
+import { type CommandLine, EXIT, parseCommandLine, USAGE } from './command-line.ts'
+import { type Config, DEFAULT_CONFIG_FILE, readConfig } from './config.ts'
+import { type ControlPlane, controlPlaneAt } from './control-plane.ts'
+import { enroll, type KeyOutcome } from './enroll.ts'
+import { jsonLog, type Log, reason } from './json-log.ts'
+import { readHostKeys } from './key-files.ts'
+import { observe, readHostname } from './observe.ts'
+import { stateReport } from './report.ts'
+import { reportFilesIn } from './report-files.ts'
+import { reportLoop } from './report-loop.ts'
+import { rootedTree } from './rooted-tree.ts'
+import { rotateKey } from './rotate-key.ts'
+import { reportSender } from './send-report.ts'
+import { openSpool } from './spool.ts'
+import { parseToken } from './token.ts'
+import { watchSystemPaths } from './watch.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Wires the parts of each command; the exit code is the answer. */
+async function main(argv: readonly string[], processEnvironment: Environment): Promise<number> {
+  let line: CommandLine
+  try {
+    line = parseCommandLine(argv)
+  } catch (error) {
+    return complain(reason(error))
+  }
+  if (line.command === 'help') return print(USAGE)
+  if (line.command === 'version') return print(`${AGENT_VERSION}\n`)
+  const environment = { ...processEnvironment, ...line.environment }
+  const config = await loadConfig(line, environment)
+  if (line.command === 'observe') return await observeOnce(line, config.ok ? config.config.root : environment)
+  if (!config.ok) {
+    if (line.json) print(`${JSON.stringify({ ok: false, faults: config.faults })}\n`)
+    return complain(config.faults.map((fault) => `${fault.path} ${fault.message}`).join('\n'))
+  }
+  switch (line.command) {
+    case 'check-config':
+      return checkConfig(line, config.config)
+    case 'run':
+      return await run(config.config, stopSignal())
+    case 'enroll':
+    case 'rotate-key':
+      return await changeKey(line, config.config, stopSignal())
+  }
+}
+
+async function loadConfig(
+  line: CommandLine,
+  environment: Environment,
+): Promise<ReturnType<typeof readConfig>> {
+  const named = line.configFile ?? environment['CRYSTAL_FORGE_CONFIG']
+  const file = named ?? DEFAULT_CONFIG_FILE
+  try {
+    return readConfig(environment, { path: file, text: await readFile(file, 'utf8') })
+  } catch (error) {
+    if (named === undefined) return readConfig(environment, null)
+    return { ok: false, faults: [{ path: file, message: `cannot be read: ${reason(error)}` }] }
+  }
+}
+
+/** One signal ends everything in order; a second one ends the process at once, as signals do. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort())
+  return stop.signal
+}
+
+async function run(config: Config, signal: AbortSignal): Promise<number> {
+  const log = stderrLog()
+  const tree = rootedTree(config.root)
+  try {
+    const keys = await readHostKeys(config.privateKeyFile)
+    const controlPlane = await connect(config)
+    const files = await reportFilesIn(config.stateDirectory)
+    const loop = reportLoop({
+      observe: () => observe(tree),
+      spool: openSpool({
+        files,
+        limits: config.spool,
+        now: () => new Date(),
+        onCorrupt: (name) => log('error', 'a spooled report cannot be read and is set aside', { name }),
+      }),
+      accepted: await acceptedStateIn(path.join(config.stateDirectory, 'accepted.json')),
+      send: reportSender({ controlPlane, keyFile: config.privateKeyFile, log }),
+      log,
+      now: () => new Date(),
+      monotonicMs: () => performance.now(),
+      random: Math.random,
+      newReportId: () => randomBytes(16).toString('base64url'),
+      heartbeatIntervalMs: config.heartbeatIntervalMs,
+    })
+    watchSystemPaths({ tree, onChange: (seen) => loop.changed(seen), log }, signal)
+    log('info', 'started', {
+      version: AGENT_VERSION,
+      control_plane: address(config),
+      key: keys[0]?.keyId,
+      root: config.root,
+    })
+    await loop.run(signal)
+    controlPlane.close()
+    log('info', 'stopped')
+    return EXIT.ok
+  } catch (error) {
+    log('error', 'cannot run', { because: reason(error) })
+    return EXIT.failed
+  }
+}
+
+async function changeKey(line: CommandLine, config: Config, signal: AbortSignal): Promise<number> {
+  try {
+    const hostname = await readHostname(rootedTree(config.root))
+    if (hostname === null) return complain(`no host name in ${config.root}`)
+    const controlPlane = await connect(config)
+    const common = { controlPlane, keyFile: config.privateKeyFile, hostname }
+    const { configuration } = line
+    const outcome =
+      line.command === 'rotate-key'
+        ? await rotateKey(common, signal)
+        : await enroll(
+            {
+              ...common,
+              token: await readToken(line),
+              ...(configuration === undefined ? {} : { configuration }),
+            },
+            signal,
+          )
+    controlPlane.close()
+    return tellOutcome(line, outcome)
+  } catch (error) {
+    return complain(reason(error), EXIT.failed)
+  }
+}
+
+function tellOutcome(line: CommandLine, outcome: KeyOutcome): number {
+  if (line.json) print(`${JSON.stringify(outcome)}\n`)
+  switch (outcome.kind) {
+    case 'done':
+    case 'already': {
+      const earlier = outcome.kind === 'already' ? ' (an earlier attempt had arrived)' : ''
+      const system = outcome.system === undefined ? '' : ` as ${outcome.system}`
+      return line.json ? EXIT.ok : print(`taken${system}${earlier}: ${outcome.keyId} in ${outcome.keyFile}\n`)
+    }
+    case 'refused':
+      return complain(`the control plane refused: ${outcome.because}`, EXIT.refused)
+    case 'unreachable':
+      return complain(
+        `no answer: ${outcome.because}. It may have arrived; run the command again, it finishes what was begun`,
+        EXIT.failed,
+      )
+  }
+}
+
+async function readToken(line: CommandLine): Promise<NonNullable<ReturnType<typeof parseToken>>> {
+  const { tokenFile = '-' } = line
+  const chunks: Buffer[] = []
+  if (tokenFile === '-') for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk))
+  const text = tokenFile === '-' ? Buffer.concat(chunks).toString('utf8') : await readFile(tokenFile, 'utf8')
+  const token = parseToken(text)
+  if (token === null) throw new Error(`${tokenFile} holds no token; expected the base64 of 32 bytes`)
+  return token
+}
+
+async function observeOnce(line: CommandLine, from: string | Environment): Promise<number> {
+  const root = typeof from === 'string' ? from : (from['CRYSTAL_FORGE__CLIENT__ROOT'] ?? '/')
+  const seen = await observe(rootedTree(root))
+  if (!seen.ok) return complain(seen.because, EXIT.failed)
+  const report = stateReport(seen.observation, 'startup', { reportId: 'not-sent-observed', at: new Date() })
+  return print(`${JSON.stringify(report, null, line.json ? 0 : 2)}\n`)
+}
+
+function checkConfig(line: CommandLine, config: Config): number {
+  if (line.json) return print(`${JSON.stringify({ ok: true, config })}\n`)
+  return print(
+    `ok: reports of ${config.root} go to ${address(config)}, signed with ${config.privateKeyFile}\n`,
+  )
+}
+
+async function connect(config: Config): Promise<ControlPlane> {
+  return controlPlaneAt({
+    endpoint: config.endpoint,
+    ca: config.caFile === null ? null : await readFile(config.caFile, 'utf8'),
+    userAgent: `crystal-forge-host-agent/${AGENT_VERSION}`,
+    now: () => new Date(),
+  })
+}
+
+function address(config: Config): string {
+  const { protocol, hostname, port, basePath } = config.endpoint
+  return `${protocol}//${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}${basePath}`
+}
+
+function stderrLog(): Log {
+  return jsonLog(
+    (text) => process.stderr.write(text),
+    () => new Date(),
+  )
+}
+
+function print(text: string): number {
+  process.stdout.write(text)
+  return EXIT.ok
+}
+
+function complain(text: string, code: number = EXIT.usage): number {
+  process.stderr.write(`host-agent: ${text.replaceAll('\n', '\nhost-agent: ')}\n`)
+  return code
+}
+
+process.exitCode = await main(process.argv.slice(2), process.env)

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto'
+import { reportAnswer, signRequest } from '@crystal-forge/protocol'
+import type { ControlPlane, HttpReply } from './control-plane.ts'
+import type { Reply } from './decide.ts'
+import { type Log, reason } from './json-log.ts'
+import { type HostKey, pendingKeyFile, promotePendingKey, readHostKeys } from './key-files.ts'
+
+/** Sends the bytes of one report, signed now. Never rejects. */
+export type SendReport = (body: Uint8Array, signal: AbortSignal) => Promise<Reply>
+
+/**
+ * Keys are read for each report, so a rotation needs no restart. When the key is refused and a pending one exists, the pending one is
+ * tried: if it is taken, the rotation had taken effect although its answer was lost, and it becomes the key.
+ */
+export function reportSender(options: {
+  readonly controlPlane: ControlPlane
+  readonly keyFile: string
+  readonly log: Log
+}): SendReport {
+  const { controlPlane, keyFile, log } = options
+  return async (body, signal) => {
+    let keys: readonly HostKey[]
+    try {
+      keys = await readHostKeys(keyFile)
+    } catch (error) {
+      return { kind: 'unreachable', because: reason(error) }
+    }
+    let reply: HttpReply = { kind: 'unreachable', because: 'there is no key' }
+    for (const key of keys) {
+      reply = await postReport(controlPlane, body, key, signal)
+      if (isKeyRefused(reply)) continue
+      if (key.file === pendingKeyFile(keyFile) && isKeyKnown(reply)) await promote(keyFile, key, log)
+      break
+    }
+    return asReply(reply)
+  }
+}
+
+/** Posts a report under a fresh nonce. */
+export function postReport(
+  controlPlane: ControlPlane,
+  body: Uint8Array,
+  key: HostKey,
+  signal: AbortSignal,
+): Promise<HttpReply> {
+  const sign = (request: Parameters<Parameters<ControlPlane['post']>[2]>[0]) =>
+    signRequest({ ...request, seed: key.seed, keyId: key.keyId, nonce: freshNonce() })
+  return controlPlane.post('/v1/agent/reports', body, sign, signal)
+}
+
+/** The one answer for an unknown key, a revoked key and a signature that does not verify. */
+export function isKeyRefused(reply: HttpReply): boolean {
+  return reply.kind === 'refusal' && reply.status === 401 && reply.code === 'signature_refused'
+}
+
+/** Whether the answer shows that the control plane takes this key, even if it refused what was said. */
+export function isKeyKnown(reply: HttpReply): boolean {
+  if (reply.kind === 'success') return true
+  return reply.kind === 'refusal' && reply.code !== null && AFTER_THE_SIGNATURE.has(reply.code)
+}
+
+export function freshNonce(): string {
+  return randomBytes(24).toString('base64url')
+}
+
+async function promote(keyFile: string, key: HostKey, log: Log): Promise<void> {
+  try {
+    await promotePendingKey(keyFile)
+    log('info', 'the pending key is the key of this host now', { key: key.keyId })
+  } catch (error) {
+    log('error', 'the pending key is accepted but cannot be put in place; both stay', {
+      because: reason(error),
+    })
+  }
+}
+
+function asReply(reply: HttpReply): Reply {
+  if (reply.kind !== 'success') return reply
+  const answer = reportAnswer.safeParse(reply.body)
+  if (answer.success) return { kind: 'answer', answer: answer.data }
+  return { kind: 'unreachable', because: `status ${reply.status} with a body that is no answer to a report` }
+}
+
+/** Refusals that only a sender whose signature was verified is told. */
+const AFTER_THE_SIGNATURE: ReadonlySet<string> = new Set([
+  'state_required',
+  'identity_mismatch',
+  'invalid_body',
+  'replayed',
+])
