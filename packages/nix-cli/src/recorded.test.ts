@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { storePath } from '@crystal-forge/protocol'
 import { describe, expect, it } from 'vitest'
+import { classOf, parseBuildFailure } from './build.ts'
 import { parseDerivations } from './derivation.ts'
 import { nixErrorMessage } from './nix-error.ts'
 import { isSupported, parseNixVersion } from './nix-version.ts'
@@ -10,6 +11,7 @@ import { parsePathInfo } from './path-info.ts'
 const recorded = (version: string, file: string) =>
   readFileSync(join(import.meta.dirname, '../../../test/fixtures/recorded', `nix-${version}`, file), 'utf8')
 
+const PLATFORM = /platform mismatch|is required to build/
 const openssl = storePath('/nix/store/1pw69qabizdyy7v56wzw8l1hp1gg2ddq-openssl-3.0.13')
 const glibc = storePath('/nix/store/rs04dzjr8q8rb7vnsai1nljhnyik5sm3-glibc-2.40-66')
 const source = storePath('/nix/store/rk2d2nlkn8vim0j4581nmwzfhgyfn1c3-a.txt')
@@ -78,6 +80,40 @@ describe.each(['2.8', '2.26', '2.34'])('what Nix %s prints', (version) => {
     expect(multi?.inputSources).toEqual([source])
   })
 
+  it.each([
+    ['broken-build', 100, 'build', /-nginx-1\.27\.0\.drv$/, 'builder failed with exit code 2'],
+    ['build-killed', 100, 'build', /-killed-1\.0\.drv$/, 'builder failed due to signal 9 (Killed)'],
+    [
+      'build-hash',
+      102,
+      'hash_mismatch',
+      /-hash-1\.0\.drv$/,
+      'the content does not have the hash that the derivation promises',
+    ],
+    [
+      'build-noout',
+      1,
+      'build',
+      /-noout-1\.0\.drv$/,
+      expect.stringContaining("builder failed to produce output path for output 'out'"),
+    ],
+    ['build-wrongsys', 1, 'infra', /-wrongsys\.drv$/, expect.stringMatching(PLATFORM)],
+  ])('%s, code %i, is %s and names the derivation', (file, code, cause, drv, reason) => {
+    const stderr = recorded(version, `${file}.stderr.txt`)
+    const failure = parseBuildFailure(stderr)
+    expect(failure).toEqual({ drvPath: expect.stringMatching(drv), reason })
+    expect(classOf({ kind: 'exited', code, stdout: '', stderr }, { oomKills: null, failure })).toBe(cause)
+  })
+
+  it('a timeout', () => {
+    const stderr = recorded(version, 'build-slow.stderr.txt')
+    const failure = parseBuildFailure(stderr)
+    expect(failure?.reason ?? nixErrorMessage(stderr)).toMatch(/^timed out after 1 seconds/)
+    expect(classOf({ kind: 'exited', code: 101, stdout: '', stderr }, { oomKills: 0, failure })).toBe(
+      'timeout',
+    )
+  })
+
   it('the one line of an evaluation error that a person needs', () => {
     expect(nixErrorMessage(recorded(version, 'broken-eval.stderr.txt'))).toBe(
       "The option `services.ngnix.enable' does not exist. Definition values: in `hosts/broken-eval.nix': true. Did you mean `services.nginx.enable'?",
@@ -111,6 +147,36 @@ describe('what no Nix prints', () => {
   it('a pre-release has a version', () => {
     expect(parseNixVersion('nix (Nix) 2.18pre20230920_abc')).toMatchObject({ major: 2, minor: 18, patch: 0 })
     expect(parseNixVersion('nix (Lix, like Nix) 2.91.1\n')).toMatchObject({ major: 2, minor: 91, patch: 1 })
+  })
+})
+
+describe('the end of a build', () => {
+  const failure = {
+    drvPath: storePath('/nix/store/m40kr1gbcky87gsf6azxhbd9fmymn4ag-openssl-3.0.13.drv'),
+    reason: 'builder failed with exit code 137',
+  }
+  const exited = (code: number) => ({ kind: 'exited', code, stdout: '', stderr: '' }) as const
+  it.each([
+    [
+      'cancelled, whatever else',
+      { kind: 'cancelled', stderr: '' } as const,
+      { oomKills: 1, failure },
+      'cancelled',
+    ],
+    ['a kill for memory', exited(100), { oomKills: 1, failure }, 'oom'],
+    ['code 137 without a kill for memory', exited(100), { oomKills: 0, failure }, 'build'],
+    ['code 137 of nix-store itself', exited(137), { oomKills: 0, failure: null }, 'infra'],
+    [
+      'a signal',
+      { kind: 'signalled', signal: 'SIGKILL', stderr: '' } as const,
+      { oomKills: null, failure: null },
+      'infra',
+    ],
+    ['an unknown error', exited(1), { oomKills: null, failure: null }, 'infra'],
+    ['a timeout and a hash mismatch', exited(103), { oomKills: null, failure: null }, 'timeout'],
+    ['a build that differs when repeated', exited(104), { oomKills: null, failure: null }, 'build'],
+  ])('%s', (_, outcome, evidence, cause) => {
+    expect(classOf(outcome, evidence)).toBe(cause)
   })
 })
 
