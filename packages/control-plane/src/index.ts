@@ -1,4 +1,16 @@
 export { answerReport, REPORT_EVERY_S_DEFAULT } from './agents/answer-report.ts'
+export {
+  type Enrolled,
+  type Enrolment,
+  type Enrolments,
+  isForHost,
+  namesOneHost,
+  type Rotated,
+  type Rotation,
+  type Rotations,
+  type Spent,
+  type TokenPrincipal,
+} from './agents/enrolment.ts'
 export { type Arrival, recordReport } from './agents/record-report.ts'
 export type { Ingested, Reports, StateRow, VerifiedReport } from './agents/reports.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Database } from './connect.ts'
 
 const RECORD = 'select record_event($1, $2::jsonb, $3::jsonb) as id'
@@ -30,4 +31,11 @@ export async function recordEvent(
 /** Keeps the exact signed bytes under their SHA-256. Equal bytes are kept once. */
 export async function keepEvidence(transaction: Database, body: Uint8Array): Promise<void> {
   await transaction.query({ name: 'keep_evidence', text: KEEP_EVIDENCE, values: [body] })
+}
+
+/** The `evidence` member of an event about these bytes. */
+export function evidenceOf(body: Uint8Array): {
+  readonly evidence: { readonly sha256: string; readonly bytes: number }
+} {
+  return { evidence: { sha256: createHash('sha256').update(body).digest('hex'), bytes: body.length } }
 }

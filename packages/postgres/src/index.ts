@@ -9,7 +9,7 @@ export {
   revokeApiToken,
   type TokenListRow,
 } from './api-tokens.ts'
-export { type Actor, keepEvidence, recordEvent } from './audit-events.ts'
+export { type Actor, evidenceOf, keepEvidence, recordEvent } from './audit-events.ts'
 export { findBuilderKey } from './builder-keys.ts'
 export { builderSeen, greetBuilder } from './builders.ts'
 export {
@@ -38,6 +38,7 @@ export {
   readClosure,
   showDrift,
 } from './drift.ts'
+export { enrolments, findEnrolToken } from './enrolment.ts'
 export { type EventRow, listEvents } from './events.ts'
 export { type FindingFilter, type FindingRow, listFindings, type ScanCoverage } from './findings.ts'
 export {
@@ -66,11 +67,12 @@ export {
   jobStanding,
   RESOLVE_PRIORITY,
 } from './jobs.ts'
+export { findKeyToReplace, rotations } from './key-rotation.ts'
 export * from './lists.ts'
 export * from './migrate.ts'
 export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
-export { claimNonce, type SpentNonce } from './request-nonces.ts'
+export { claimNonce, claimNonces, type SpentNonce } from './request-nonces.ts'
 export { pingDatabase, type ServiceStats, serviceStats } from './service-status.ts'
 export {
   allTenants,
@@ -96,4 +98,5 @@ export {
   unknownHosts,
 } from './systems.ts'
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
+export { inTransactionIf } from './transaction-if.ts'
 export { waitingFacts } from './waiting-facts.ts'

@@ -21,3 +21,15 @@ export async function claimNonce(transaction: Database, spent: SpentNonce): Prom
   const { rowCount } = await transaction.query({ name: 'claim_nonce', text: CLAIM, values })
   return rowCount === 1 ? 'fresh' : 'replayed'
 }
+
+/** Spends the nonces of a request with several signatures; false when any of them was spent before. */
+export async function claimNonces(
+  transaction: Database,
+  tenant: string,
+  spent: readonly Omit<SpentNonce, 'tenant'>[],
+): Promise<boolean> {
+  for (const one of spent) {
+    if ((await claimNonce(transaction, { ...one, tenant })) === 'replayed') return false
+  }
+  return true
+}

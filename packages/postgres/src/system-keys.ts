@@ -4,7 +4,12 @@ import type { Database } from './connect.ts'
 
 const FIND = 'select key_id, tenant_id, system_id, hostname, public_key, status from find_system_key($1)'
 
-type Row = {
+/** Conflicts with a key of another tenant count too: a public key belongs to one system. */
+const ADD = `
+insert into system_key (key_id, tenant_id, system_id, hostname, public_key, rfc9421_used_at) values ($1, $2, $3, $4, $5, $6)
+on conflict do nothing`
+
+export type SystemKeyRow = {
   key_id: string
   tenant_id: string
   system_id: string
@@ -18,9 +23,16 @@ export async function findSystemKey(
   database: Database,
   keyId: string,
 ): Promise<KeyRecord<AgentPrincipal> | null> {
-  const { rows } = await database.query<Row>({ name: 'find_system_key', text: FIND, values: [keyId] })
+  const { rows } = await database.query<SystemKeyRow>({
+    name: 'find_system_key',
+    text: FIND,
+    values: [keyId],
+  })
   const [row] = rows
-  if (row === undefined) return null
+  return row === undefined ? null : systemKeyOf(row)
+}
+
+export function systemKeyOf(row: SystemKeyRow): KeyRecord<AgentPrincipal> {
   const publicKey = new Uint8Array(row.public_key)
   const principal: AgentPrincipal = {
     kind: 'agent',
@@ -31,4 +43,21 @@ export async function findSystemKey(
     publicKey,
   }
   return { status: row.status, publicKey, principal }
+}
+
+/** A key that has just signed a request of the new profile. */
+export type NewSystemKey = {
+  readonly tenant: string
+  readonly system: string
+  readonly hostname: string
+  readonly keyId: string
+  readonly publicKey: Uint8Array
+  readonly at: Date
+}
+
+/** Adds an active key; `in_use` when somebody has or had it. */
+export async function addSystemKey(transaction: Database, key: NewSystemKey): Promise<'added' | 'in_use'> {
+  const values = [key.keyId, key.tenant, key.system, key.hostname, key.publicKey, key.at]
+  const { rowCount } = await transaction.query(ADD, values)
+  return rowCount === 1 ? 'added' : 'in_use'
 }

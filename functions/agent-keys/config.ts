@@ -1,0 +1,16 @@
+import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { type Environment, EnvironmentReader } from '../environment.ts'
+
+export type Config = {
+  readonly database: DatabaseConfig
+  /** The public host of the control plane (`api.example.com`, with a port unless it is 443): what hosts sign. */
+  readonly authority: string
+}
+
+/** @throws {Error} naming every variable that is missing or wrong. */
+export function readConfig(environment: Environment): Config {
+  const reader = new EnvironmentReader(environment)
+  const config = { database: readDatabaseConfig(reader), authority: reader.text('PUBLIC_AUTHORITY') }
+  reader.done()
+  return config
+}
