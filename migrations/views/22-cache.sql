@@ -8,7 +8,8 @@ create or replace function missing_paths(paths text[]) returns setof text langua
   order by n
 $$;
 
--- Rows of a batch whose narinfos are about to be written. Rows that are there already stay as they are.
+-- Rows of a batch whose narinfos are about to be written. A published row stays as it is; one whose narinfo was never
+-- written takes the file that its next builder uploaded, which holds the same NAR.
 create or replace function commit_paths(builder text, batch jsonb) returns integer language plpgsql as $$
 declare fresh integer;
 begin
@@ -17,7 +18,10 @@ begin
   select cf_tenant(), p ->> 'path', p ->> 'nar_hash', (p ->> 'nar_size')::bigint, '{}', p ->> 'deriver', p ->> 'ca', p ->> 'url',
          p ->> 'compression', p ->> 'file_hash', (p ->> 'file_size')::bigint, p ->> 'signature', builder
   from jsonb_array_elements(batch) p order by p ->> 'path'
-  on conflict (tenant_id, path) do nothing;
+  on conflict (tenant_id, path) do update
+    set url = excluded.url, compression = excluded.compression, file_hash = excluded.file_hash, file_size = excluded.file_size,
+        signature = excluded.signature, builder_id = excluded.builder_id
+    where store_path.published_at is null and store_path.nar_hash = excluded.nar_hash;
   get diagnostics fresh = row_count;
   update store_path s
   set reference_ids = coalesce((

@@ -43,6 +43,7 @@ export {
 } from './fleet/why-waiting.ts'
 export { newId } from './new-id.ts'
 export { type CheckedBuild, checkBuild, type ExpectedBuild } from './pipeline/check-build.ts'
+export { checkUpload, outsideReferences, type UploadFault } from './pipeline/check-upload.ts'
 export { type JudgedPush, judgePush } from './pipeline/judge-push.ts'
 export {
   fitsKind,

@@ -1,4 +1,10 @@
-import { closureDigest, nix32OfHash, type SignedPathInfo, storePath, type UploadedPath } from '@crystal-forge/protocol'
+import {
+  closureDigest,
+  nix32OfHash,
+  type SignedPathInfo,
+  storePath,
+  type UploadedPath,
+} from '@crystal-forge/protocol'
 import { type Actor, recordEvent } from './audit-events.ts'
 import type { Database } from './connect.ts'
 
@@ -45,7 +51,7 @@ export async function pathConflicts(
 
 const COMMIT = 'select commit_paths($1, $2::jsonb) as fresh'
 
-/** Writes the rows of a batch, with the signatures that their narinfos will carry. Rows that exist stay as they are. */
+/** Writes the rows of a batch, with the signatures that their narinfos will carry. Published rows stay as they are. */
 export async function commitPaths(
   transaction: Database,
   batch: {

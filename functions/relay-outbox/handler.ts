@@ -1,0 +1,9 @@
+import { jsonLog } from '../log.ts'
+import type { ScheduledHandler } from '../schedule.ts'
+import { app } from './app.ts'
+import { readConfig } from './config.ts'
+import type { Relayed } from './relay.ts'
+
+export const handler: ScheduledHandler<Relayed> = app(readConfig(process.env), {
+  log: jsonLog('relay-outbox'),
+}).handler

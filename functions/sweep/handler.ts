@@ -1,0 +1,9 @@
+import { jsonLog } from '../log.ts'
+import type { ScheduledHandler } from '../schedule.ts'
+import { app } from './app.ts'
+import { readConfig } from './config.ts'
+import type { Swept } from './sweep.ts'
+
+export const handler: ScheduledHandler<Swept> = app(readConfig(process.env), {
+  log: jsonLog('sweep'),
+}).handler

@@ -1,0 +1,19 @@
+-- The relay of the outbox and the sweep: they alone may list the tenants, and then work in one tenant at a time.
+revoke all on all tables in schema public from cf_scheduler;
+grant select on tenant, outbox, job, job_attempt, flake, commit, configuration, evaluation, derivation, scan, store_path, builder,
+  hook_delivery, report_receipt, deployment to cf_scheduler;
+grant insert on job, outbox, scan, audit_event, audit_pending to cf_scheduler;
+grant update on job, job_attempt to cf_scheduler;
+grant update (next_poll_at, last_error) on flake to cf_scheduler;
+grant update (state, error) on commit to cf_scheduler;
+grant update (state, failure_class, error, scan_state) on derivation to cf_scheduler;
+grant update (published_at) on store_path to cf_scheduler;
+grant update (state, ended_at) on deployment to cf_scheduler;
+grant delete on outbox, hook_delivery, report_receipt to cf_scheduler;
+-- `for update` asks for the right to update a column.
+grant update (not_before) on outbox to cf_scheduler;
+
+drop policy if exists scheduler on tenant;
+create policy scheduler on tenant for select to cf_scheduler using (true);
+drop policy if exists scheduler on outbox;
+create policy scheduler on outbox for select to cf_scheduler using (true);
