@@ -31,24 +31,33 @@ async function main(argv: readonly string[], processEnvironment: Environment): P
   } catch (error) {
     return complain(reason(error))
   }
-  if (line.command === 'help') return print(USAGE)
-  if (line.command === 'version') return print(`${AGENT_VERSION}\n`)
   const environment = { ...processEnvironment, ...line.environment }
-  const config = await loadConfig(line, environment)
-  if (line.command === 'observe') return await observeOnce(line, config.ok ? config.config.root : environment)
-  if (!config.ok) {
-    if (line.json) print(`${JSON.stringify({ ok: false, faults: config.faults })}\n`)
-    return complain(config.faults.map((fault) => `${fault.path} ${fault.message}`).join('\n'))
-  }
   switch (line.command) {
+    case 'help':
+      return print(USAGE)
+    case 'version':
+      return print(`${AGENT_VERSION}\n`)
+    case 'observe':
+      return await observeOnce(line, environment)
     case 'check-config':
-      return checkConfig(line, config.config)
+      return await withConfig(line, environment, async (config) => checkConfig(line, config))
     case 'run':
-      return await run(config.config, stopSignal())
+      return await withConfig(line, environment, (config) => run(config, stopSignal()))
     case 'enroll':
     case 'rotate-key':
-      return await changeKey(line, config.config, stopSignal())
+      return await withConfig(line, environment, (config) => changeKey(line, config, stopSignal()))
   }
+}
+
+async function withConfig(
+  line: CommandLine,
+  environment: Environment,
+  act: (config: Config) => Promise<number>,
+): Promise<number> {
+  const result = await loadConfig(line, environment)
+  if (result.ok) return await act(result.config)
+  if (line.json) print(`${JSON.stringify(result)}\n`)
+  return complain(result.faults.map((fault) => `${fault.path} ${fault.message}`).join('\n'))
 }
 
 async function loadConfig(
@@ -167,8 +176,10 @@ async function readToken(line: CommandLine): Promise<NonNullable<ReturnType<type
   return token
 }
 
-async function observeOnce(line: CommandLine, from: string | Environment): Promise<number> {
-  const root = typeof from === 'string' ? from : (from['CRYSTAL_FORGE__CLIENT__ROOT'] ?? '/')
+/** Needs no server and no key, so that a host can be looked at before it is configured. */
+async function observeOnce(line: CommandLine, environment: Environment): Promise<number> {
+  const result = await loadConfig(line, environment)
+  const root = result.ok ? result.config.root : (environment['CRYSTAL_FORGE__CLIENT__ROOT'] ?? '/')
   const seen = await observe(rootedTree(root))
   if (!seen.ok) return complain(seen.because, EXIT.failed)
   const report = stateReport(seen.observation, 'startup', { reportId: 'not-sent-observed', at: new Date() })

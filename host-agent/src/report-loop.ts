@@ -65,7 +65,8 @@ class Loop {
   #reportedPaths: SystemPaths | null = null
   #hostname: string | null = null
   #held: Outgoing | null = null
-  #refusalTold = false
+  /** The code of the refusal that was told last. */
+  #refusedWith: string | null = null
   #orderTold: string | null = null
 
   constructor(ports: ReportLoopPorts) {
@@ -305,20 +306,14 @@ class Loop {
         },
       )
     }
-    if (!needsAttention(reply)) {
-      if (reply.kind === 'answer') this.#refusalTold = false
-      return
-    }
-    if (this.#refusalTold || reply.kind !== 'refusal') return
-    this.#refusalTold = true
+    if (reply.kind === 'answer') this.#refusedWith = null
+    if (reply.kind !== 'refusal' || !needsAttention(reply)) return
+    if (this.#refusedWith === reply.code) return
+    this.#refusedWith = reply.code
     this.#ports.log(
       'error',
       'THE CONTROL PLANE DOES NOT TAKE THIS HOST: is its key registered, active and its own?',
-      {
-        status: reply.status,
-        code: reply.code,
-        detail: reply.detail,
-      },
+      { status: reply.status, code: reply.code, detail: reply.detail },
     )
   }
 
