@@ -34,21 +34,29 @@ export async function recogniseOperator(
   find: FindToken,
   now: Date,
 ): Promise<Recognised> {
-  const header = request.headers.find(([name]) => name === 'authorization')?.[1]
-  const token = /^Bearer (cf_[A-Za-z0-9_-]{43})$/i.exec(header ?? '')?.[1]
-  const row = token === undefined ? null : await find(tokenDigest(token))
-  if (row === null || row.revokedAt !== null || row.expiresAt <= now)
-    return { ok: false, reply: unauthorized() }
+  const recognised = await recogniseToken(request, find, now)
+  if (!recognised.ok) return recognised
+  const { role } = recognised.operator
   const needed = ROUTES.find((route) => route.key === request.route)?.role
-  if (needed === undefined || ROLES.indexOf(row.role) < ROLES.indexOf(needed))
+  if (needed === undefined || ROLES.indexOf(role) < ROLES.indexOf(needed))
     return {
       ok: false,
       reply: problem(
         403,
         'role_too_low',
-        `${request.route} needs the role ${needed ?? 'of nobody'}; this token is ${row.role}`,
+        `${request.route} needs the role ${needed ?? 'of nobody'}; this token is ${role}`,
       ),
     }
+  return recognised
+}
+
+/** The same for a route that any role may call. */
+export async function recogniseToken(request: HttpRequest, find: FindToken, now: Date): Promise<Recognised> {
+  const header = request.headers.find(([name]) => name === 'authorization')?.[1]
+  const token = /^Bearer (cf_[A-Za-z0-9_-]{43})$/i.exec(header ?? '')?.[1]
+  const row = token === undefined ? null : await find(tokenDigest(token))
+  if (row === null || row.revokedAt !== null || row.expiresAt <= now)
+    return { ok: false, reply: unauthorized() }
   return { ok: true, operator: { tenant: row.tenant, token: row.id, name: row.name, role: row.role } }
 }
 
