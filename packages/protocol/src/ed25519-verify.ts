@@ -5,7 +5,8 @@ import { spkiOf } from './keys.ts'
 
 /**
  * Strict Ed25519, the answer of libsodium and of `verify_strict`: canonical A and R, neither of small order, S < L,
- * equation without cofactor. node:crypto alone accepts keys of small order, for one of which any message verifies.
+ * equation without cofactor. What node:crypto says about keys of small order, under one of which any message verifies, depends on
+ * the OpenSSL behind it, so the rules are stated here.
  * Wrong lengths are an ordinary false.
  */
 export function verifyEd25519(input: {
