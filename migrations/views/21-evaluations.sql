@@ -1,8 +1,8 @@
 -- What a resolved branch and an evaluated commit change. Each function is one round trip of a transaction.
 
 -- Newest first, over all flakes; commits of one second in the order of their branch.
-create or replace function commit_priority(committed_at timestamptz, position bigint) returns bigint language sql immutable as $$
-  select floor(extract(epoch from committed_at))::bigint * 1000 + position % 1000
+create or replace function commit_priority(committed_at timestamptz, place bigint) returns bigint language sql immutable as $$
+  select floor(extract(epoch from committed_at))::bigint * 1000 + place % 1000
 $$;
 
 -- Moves the current evaluations of a flake's configurations to the newest commits that are on the branch: needed when the
