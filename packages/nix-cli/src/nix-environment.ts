@@ -1,5 +1,6 @@
 import { access, mkdir, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { StorePath } from '@crystal-forge/protocol'
 import { type GitAccess, gitEnvironment } from './git-environment.ts'
 import { describeOutcome, runCommand } from './run-command.ts'
 
@@ -92,6 +93,11 @@ export function storeArguments(store: NixStore): readonly string[] {
     case 'rooted':
       return ['--store', `local?root=${store.root}`]
   }
+}
+
+/** Where the file system has a path of the store. */
+export function physicalPath(store: NixStore, path: StorePath): string {
+  return store.kind === 'rooted' ? join(store.root, path) : path
 }
 
 export type FoundStore =

@@ -1,4 +1,10 @@
-import { parseStorePath, type StorePath, sriOfHash, storePathOfBaseName } from '@crystal-forge/protocol'
+import {
+  nix32OfHash,
+  parseStorePath,
+  type StorePath,
+  sriOfHash,
+  storePathOfBaseName,
+} from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { answerOf, infra, type NixCall, type NixFailure, nixSubcommand } from './nix-call.ts'
 import { compareText } from './text-order.ts'
@@ -13,8 +19,8 @@ export type PathInfo = {
   readonly deriver: StorePath | null
   /** `name:base64`. */
   readonly signatures: readonly string[]
-  /** Whether the path is named after its content; signatures do not pin such a path. */
-  readonly contentAddressed: boolean
+  /** `fixed:r:sha256:<nix32>` or the like for a path that is named after its content; signatures do not pin such a path. */
+  readonly ca: string | null
 }
 
 export type PathInfos = {
@@ -29,21 +35,25 @@ export async function pathInfo(call: NixCall, paths: readonly StorePath[]): Prom
   return paths.length === 0 ? { kind: 'infos', infos: new Map(), absent: [] } : query(call, [], paths)
 }
 
-/** A path and everything it refers to, directly or not, sorted by path. */
-export async function closureOf(
-  call: NixCall,
-  path: StorePath,
-): Promise<
-  { readonly kind: 'closure'; readonly paths: readonly PathInfo[] } | { readonly kind: 'absent' } | NixFailure
-> {
+export type Closure =
+  | {
+      readonly kind: 'closure'
+      /** In the order of the paths. */
+      readonly infos: ReadonlyMap<StorePath, PathInfo>
+    }
+  | { readonly kind: 'absent' }
+  | NixFailure
+
+/** A path and everything it refers to, directly or not. */
+export async function closureOf(call: NixCall, path: StorePath): Promise<Closure> {
   // With `--recursive` an unknown path is an error whose wording differs by version; asking for it alone first is not.
   const root = await pathInfo(call, [path])
   if (root.kind === 'failed') return root
   if (root.absent.length > 0) return { kind: 'absent' }
   const closure = await query(call, ['--recursive'], [path])
   if (closure.kind === 'failed') return closure
-  const paths = [...closure.infos.values()].toSorted((left, right) => compareText(left.path, right.path))
-  return { kind: 'closure', paths }
+  const infos = [...closure.infos].toSorted(([left], [right]) => compareText(left, right))
+  return { kind: 'closure', infos: new Map(infos) }
 }
 
 /**
@@ -102,8 +112,16 @@ function infoOf(path: StorePath, entry: z.infer<typeof entryShape>): PathInfo {
     references: references.map(absolute).toSorted(compareText),
     deriver: typeof entry.deriver === 'string' && entry.deriver !== '' ? absolute(entry.deriver) : null,
     signatures: entry.signatures ?? [],
-    contentAddressed: entry.ca !== undefined && entry.ca !== null && entry.ca !== '',
+    ca: contentAddress(entry.ca),
   }
+}
+
+/** Format 2 of Nix 2.34 has an object; everything else has the text of narinfo files. */
+function contentAddress(ca: z.infer<typeof entryShape>['ca']): string | null {
+  if (ca === undefined || ca === null || ca === '') return null
+  if (typeof ca === 'string') return ca
+  const prefix = { nar: 'fixed:r:', flat: 'fixed:', text: 'text:' }[ca.method]
+  return `${prefix}${nix32OfHash(ca.hash)}`
 }
 
 function parse(json: string): z.infer<typeof answerShape> {
@@ -121,7 +139,9 @@ const entryShape = z.object({
   references: z.array(z.string()).optional(),
   deriver: z.string().nullish(),
   signatures: z.array(z.string()).optional(),
-  ca: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+  ca: z
+    .union([z.string(), z.object({ method: z.enum(['nar', 'flat', 'text']), hash: z.string() })])
+    .nullish(),
 })
 type Entry = z.infer<typeof entryShape> | null
 const byName = z.record(z.string(), entryShape.nullable())

@@ -36,13 +36,13 @@ describe.each(['2.8', '2.26', '2.34'])('what Nix %s prints', (version) => {
         references: [glibc],
         deriver: '/nix/store/m40kr1gbcky87gsf6azxhbd9fmymn4ag-openssl-3.0.13.drv',
         signatures: [expect.stringMatching(/^fleet-1:/)],
-        contentAddressed: false,
+        ca: null,
       })
       expect(infos.get(source)).toMatchObject({
         deriver: null,
         signatures: [],
         references: [],
-        contentAddressed: true,
+        ca: 'fixed:r:sha256:1xmr8jicvzszfzpz46g37mlpvbzjl2wpwvl2b05psipssyp1sm8h',
       })
     },
   )
