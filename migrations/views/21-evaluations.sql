@@ -18,11 +18,11 @@ create or replace function refresh_configurations(of_flake text) returns void la
   where g.flake_id = of_flake
 $$;
 
--- Takes over what a builder found on the branch: `found` is oldest first ({rev, committed_at, subject}). `base` is
+-- Takes over what a builder found on the branch: `walked` is oldest first ({rev, committed_at, subject}). `base` is
 -- the known revision that they follow; what is above it left the branch. Without `continues` everything known left it.
 -- The newest `evaluate_most` new commits get a job each; older ones are skipped.
 create or replace function record_commits(
-  of_flake text, found jsonb, base text, continues boolean, evaluate_most integer, actor jsonb)
+  of_flake text, walked jsonb, base text, continues boolean, evaluate_most integer, actor jsonb)
 returns table (added integer, queued integer, left_branch integer) language plpgsql as $$
 declare
   item jsonb; put commit; top bigint; reactivated integer := 0; fresh text[] := '{}'; was_known boolean;
@@ -31,12 +31,12 @@ begin
   added := 0;
   update commit c set on_branch = false
   where c.flake_id = of_flake and c.on_branch
-    and not exists (select from jsonb_array_elements(found) f where f ->> 'rev' = c.rev)
+    and not exists (select from jsonb_array_elements(walked) f where f ->> 'rev' = c.rev)
     and case when continues then c.position > (select b.position from commit b where b.flake_id = of_flake and b.rev = base)
              else true end;
   get diagnostics left_branch = row_count;
   select coalesce(max(c.position), 0) into top from commit c where c.flake_id = of_flake;
-  for item in select value from jsonb_array_elements(found) with ordinality as f(value, n) order by n loop
+  for item in select value from jsonb_array_elements(walked) with ordinality as f(value, n) order by n loop
     select exists (select from commit c where c.flake_id = of_flake and c.rev = item ->> 'rev' and c.on_branch) into was_known;
     continue when was_known;
     top := top + 1;

@@ -29,9 +29,7 @@ export function checkUpload(paths: readonly UploadedPath[]): UploadFault | null 
 /** References outside of the batch: they must be published already. */
 export function outsideReferences(paths: readonly UploadedPath[]): string[] {
   const inside = new Set(paths.map(({ path }) => path))
-  return [...new Set(paths.flatMap(({ references }) => references))]
-    .filter((path) => !inside.has(path))
-    .sort()
+  return [...new Set(paths.flatMap(({ references }) => references))].filter((path) => !inside.has(path))
 }
 
 function checkPath(path: UploadedPath): UploadFault | null {
