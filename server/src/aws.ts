@@ -20,18 +20,18 @@ export async function startAws(config: ServerConfig, log: Log): Promise<Aws> {
 }
 
 async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
-  const aws = await startEmbeddedAws({ dataDir: join(config.dataDir, 'aws') })
+  const aws = await startEmbeddedAws({ dataDir: join(config.dataDir, 'aws'), ephemeral: config.ephemeral })
   log('debug', 'embedded SQS and S3', { endpoint: aws.endpoint })
-  const queues = await Promise.all(
-    JOB_KINDS.map(async (kind) => [kind, await aws.ensureQueue(queueName(kind))] as const),
-  )
-  await aws.ensureBucket(BUCKET)
-  return {
-    endpoint: aws.endpoint,
-    region: config.region,
-    bucket: BUCKET,
-    queues: asRecord(queues),
-    stop: () => aws.close(),
+  try {
+    const queues = await Promise.all(
+      JOB_KINDS.map(async (kind) => [kind, await aws.ensureQueue(queueName(kind))] as const),
+    )
+    await aws.ensureBucket(BUCKET)
+    const { endpoint } = aws
+    return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: () => aws.close() }
+  } catch (error) {
+    await aws.close()
+    throw error
   }
 }
 

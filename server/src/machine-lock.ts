@@ -17,8 +17,22 @@ export async function withMachineLock<T>(name: string, work: () => Promise<T>): 
   }
 }
 
+/** Takes the lock for as long as this process lives or until it is released; undefined when another holds it. */
+export async function holdMachineLock(name: string): Promise<(() => Promise<void>) | undefined> {
+  const lock = await listen(addressOf(name))
+  if (!lock) return undefined
+  lock.unref()
+  return async () => {
+    await new Promise((done) => lock.close(done))
+  }
+}
+
+function addressOf(name: string): string {
+  return `\0crystal-forge-${createHash('sha256').update(name).digest('hex').slice(0, 40)}`
+}
+
 async function acquire(name: string): Promise<Server> {
-  const address = `\0crystal-forge-${createHash('sha256').update(name).digest('hex').slice(0, 40)}`
+  const address = addressOf(name)
   const deadline = Date.now() + LOCK_WAIT_MS_MAX
   for (;;) {
     const lock = await listen(address)

@@ -1,0 +1,132 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { jsonLog, type Log } from '@crystal-forge/functions/log.ts'
+import { type Flags, readConfig, type ServerConfig } from './config.ts'
+import { HELP } from './help.ts'
+import { type Started, startServer } from './start.ts'
+
+/** The control plane in one process. Exit codes: 0 stopped as asked, 1 failed, 2 the command line or the configuration is wrong. */
+async function main(argv: readonly string[]): Promise<number> {
+  const asked = readArguments(argv)
+  if (typeof asked === 'string') return complain(asked)
+  if (asked.help) return say(HELP)
+  if (asked.version) return say(`crystal-forge server ${VERSION}\n`)
+  const path = process.env['CRYSTAL_FORGE_CONFIG']
+  const text = path === undefined ? undefined : await readFile(path, 'utf8').catch(() => null)
+  if (text === null) return complain(`CRYSTAL_FORGE_CONFIG: ${path} cannot be read`)
+  const read = readConfig(process.env, text, asked.flags)
+  if (!read.ok) return complain(read.errors.join('\n'))
+  const log = quiet(jsonLog('server'), asked.verbose)
+  for (const warning of read.warnings) log('warn', warning)
+  if (asked.checkConfig) return say('the configuration is valid\n')
+  return serve(read.config, log)
+}
+
+async function serve(config: ServerConfig, log: Log): Promise<number> {
+  const stop = new AbortController()
+  const asked = new Promise<void>((resolve) => {
+    stop.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+  const server = await startServer(config, log, fileURLToPath(MIGRATIONS))
+  say(welcome(server.started, config))
+  log('info', 'ready', { url: server.started.url, dataDir: config.dataDir })
+  await asked
+  log('info', 'stopping')
+  await server.stop()
+  return 0
+}
+
+type Asked = {
+  readonly help: boolean
+  readonly version: boolean
+  readonly checkConfig: boolean
+  readonly verbose: boolean
+  readonly flags: Flags
+}
+
+function readArguments(argv: readonly string[]): Asked | string {
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: {
+        help: { type: 'boolean', short: 'h', default: false },
+        version: { type: 'boolean', default: false },
+        'check-config': { type: 'boolean', default: false },
+        verbose: { type: 'boolean', short: 'v', default: false },
+        host: { type: 'string' },
+        port: { type: 'string' },
+        'data-dir': { type: 'string' },
+      },
+    })
+    const port = values.port
+    if (port !== undefined && !(/^[0-9]{1,5}$/.test(port) && Number(port) < 65_536))
+      return `--port is ${JSON.stringify(port)}; expected a number from 0 to 65535`
+    return {
+      help: values.help,
+      version: values.version,
+      checkConfig: values['check-config'],
+      verbose: values.verbose,
+      flags: {
+        ...(values.host === undefined ? {} : { host: values.host }),
+        ...(port === undefined ? {} : { port: Number(port) }),
+        ...(values['data-dir'] === undefined ? {} : { dataDir: values['data-dir'] }),
+      },
+    }
+  } catch (error) {
+    return `${error instanceof Error ? error.message : String(error)}\nTry --help.`
+  }
+}
+
+function welcome(started: Started, config: ServerConfig): string {
+  return `
+Crystal Forge is running.
+
+  API              ${started.url}        health: ${started.url}/status
+  data directory   ${config.dataDir}
+  admin token      ${started.adminTokenFile}
+  binary cache     ${started.cacheUrl}
+  cache key        ${started.cachePublicKey}
+  job key          ${started.jobPublicKey}        (builder.job_public_key)
+  database         ${started.databaseUrl}
+
+Look around:
+
+  export CF_SERVER=${started.url} CF_TOKEN_FILE=${started.adminTokenFile}
+  npm run -s cf -- systems
+  npm run -s cf -- apply -f fleet.toml --dry-run
+
+Stop with Ctrl-C; the data stays.
+
+`
+}
+
+function quiet(log: Log, verbose: boolean): Log {
+  return (level, message, fields) => {
+    if (verbose || level !== 'debug') log(level, message, fields)
+  }
+}
+
+function say(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+function complain(text: string): number {
+  process.stderr.write(`${text}\n`)
+  return 2
+}
+
+const VERSION = '0.3.0'
+const MIGRATIONS = new URL('../../migrations', import.meta.url)
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.exitCode = 1
+  },
+)
