@@ -104,7 +104,7 @@ export type SignedHttp = {
 
 export function signedHttp(request: HttpRequest): SignedHttp {
   const input = headerOf(request, 'signature-input') ?? ''
-  const named = new Set(Array.from(input.matchAll(/"([^"@][^"]*)"/g), ([, name]) => name))
+  const named = new Set(Array.from(input.matchAll(/"([a-z0-9!#$%&'*+.^_`|~-]+)"/g), ([, name]) => name))
   return {
     method: request.method,
     authority: headerOf(request, 'host') ?? '',

@@ -11,6 +11,12 @@ export {
   type Spent,
   type TokenPrincipal,
 } from './agents/enrolment.ts'
+export {
+  type OriginalReports,
+  type OriginalRoute,
+  type OriginalSender,
+  recordOriginalReport,
+} from './agents/record-original-report.ts'
 export { type Arrival, recordReport } from './agents/record-report.ts'
 export type { Ingested, Reports, StateRow, VerifiedReport } from './agents/reports.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'

@@ -24,7 +24,7 @@ export function agentReports(database: Database): Reports {
   return { ingest: (report) => groups.add(report) } satisfies Reports
 }
 
-type Row = {
+export type IngestedRow = {
   outcome: Ingested['kind']
   kind: 'state' | 'heartbeat'
   received_at: Date
@@ -40,7 +40,7 @@ async function ingestAll(
     reports.map(({ state, body }) => (state === null ? null : body)),
     reports.map(({ state }) => state?.event.body ?? null),
   ]
-  const { rows } = await database.query<Row>({ name: 'ingest_reports', text: INGEST, values })
+  const { rows } = await database.query<IngestedRow>({ name: 'ingest_reports', text: INGEST, values })
   return rows.map(ingestedOf)
 }
 
@@ -82,7 +82,7 @@ export function reportColumns(report: VerifiedReport): object {
   }
 }
 
-export function ingestedOf({ outcome, kind, received_at }: Row): Ingested {
+export function ingestedOf({ outcome, kind, received_at }: IngestedRow): Ingested {
   switch (outcome) {
     case 'recorded':
     case 'duplicate':

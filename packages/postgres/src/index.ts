@@ -70,6 +70,7 @@ export {
 export { findKeyToReplace, rotations } from './key-rotation.ts'
 export * from './lists.ts'
 export * from './migrate.ts'
+export { originalReports } from './original-reports.ts'
 export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
 export { claimNonce, claimNonces, type SpentNonce } from './request-nonces.ts'
