@@ -65,6 +65,8 @@ export type BuiltChanges = {
 export type World = {
   readonly database: TestDatabase
   readonly tenant: string
+  /** As the role of relay and sweep. */
+  readonly scheduler: TestDatabase['admin']
   readonly jobs: HttpHandler
   readonly hooks: HttpHandler
   readonly signingKey: SecretSeed
@@ -137,6 +139,7 @@ export async function createWorld(): Promise<World> {
   return {
     database,
     tenant,
+    scheduler: database.poolFor('cf_scheduler'),
     jobs: jobs.handler,
     hooks: hooks.handler,
     signingKey,

@@ -261,7 +261,9 @@ export async function failAttempt(
     after.kind === 'retry'
       ? { recorded: true, next: 'retry', retry_in_s: after.pauseS }
       : { recorded: true, next: 'verdict' }
-  await endAttempt(transaction, job, { outcome: failed.outcome, failure, answer })
+  // Nobody was told about an expiry, so a result that comes later is late, not repeated.
+  const told = failed.outcome === 'failed' ? { answer } : {}
+  await endAttempt(transaction, job, { outcome: failed.outcome, failure, ...told })
   return answer
 }
 
