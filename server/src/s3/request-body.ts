@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { crc32 } from 'node:zlib'
 import { S3Error } from './s3-error.ts'
@@ -23,7 +23,7 @@ export function requestBody(raw: AsyncIterable<Uint8Array>, headers: IncomingHtt
     (value) => /aws-chunked|^STREAMING-/.test(value),
   )
   const trailers: Record<string, string> = {}
-  const digests = newDigests()
+  const digests = newDigests(promised(headers))
   let bytes = 0
   async function* content(): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunked ? decodeChunked(raw, trailers) : raw) {
@@ -40,7 +40,7 @@ export function requestBody(raw: AsyncIterable<Uint8Array>, headers: IncomingHtt
       refuseShort(bytes, headers)
       const results = digests.finish()
       refuseWrong(said, results)
-      return { md5: results.md5.toString('hex'), bytes, checksum: checksumOf(said) }
+      return { md5: results.get('md5')?.toString('hex') ?? '', bytes, checksum: checksumOf(said) }
     },
   }
 }
@@ -56,26 +56,28 @@ function refuseShort(bytes: number, headers: IncomingHttpHeaders): void {
   }
 }
 
-type Results = {
-  readonly md5: Buffer
-  readonly sha1: Buffer
-  readonly sha256: Buffer
-  readonly crc32: Buffer
+type DigestName = 'md5' | 'sha1' | 'sha256' | 'crc32'
+type Results = ReadonlyMap<DigestName, Buffer>
+
+/** The digests that the headers, or the trailers that they announce, will be compared with; MD5 becomes the ETag. */
+function promised(headers: IncomingHttpHeaders): Set<DigestName> {
+  const trailers = (header(headers, 'x-amz-trailer') ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
+  const wanted = PROMISES.filter(({ name }) => headers[name] !== undefined || trailers.includes(name))
+  return new Set<DigestName>(['md5', ...wanted.map(({ digest }) => digest)])
 }
 
 function refuseWrong(said: IncomingHttpHeaders, results: Results): void {
-  const expected: readonly (readonly [name: string, encoding: 'base64' | 'hex', Buffer])[] = [
-    ['content-md5', 'base64', results.md5],
-    ['x-amz-checksum-sha1', 'base64', results.sha1],
-    ['x-amz-checksum-sha256', 'base64', results.sha256],
-    ['x-amz-checksum-crc32', 'base64', results.crc32],
-    ['x-amz-content-sha256', 'hex', results.sha256],
-  ]
-  for (const [name, encoding, digest] of expected) {
+  for (const { name, digest, encoding } of PROMISES) {
     const value = header(said, name)
     // Otherwise one of the words that mean "not signed" or "in chunks".
     if (value === undefined || (encoding === 'hex' && !/^[0-9a-f]{64}$/.test(value))) continue
-    if (value !== digest.toString(encoding))
+    const computed = results.get(digest)
+    if (!computed)
+      throw new S3Error(400, 'MalformedTrailerError', `${name} came as a trailer that was not announced`)
+    if (value !== computed.toString(encoding))
       throw new S3Error(400, 'BadDigest', `${name} does not match the body`)
   }
 }
@@ -91,24 +93,26 @@ function checksumOf(said: IncomingHttpHeaders): Checksum | undefined {
 
 type Digests = { update(chunk: Uint8Array): void; finish(): Results }
 
-function newDigests(): Digests {
-  const [md5, sha1, sha256]: [Hash, Hash, Hash] = [
-    createHash('md5'),
-    createHash('sha1'),
-    createHash('sha256'),
-  ]
+function newDigests(names: ReadonlySet<DigestName>): Digests {
+  const hashes = [...names].flatMap((name) => (name === 'crc32' ? [] : [[name, createHash(name)] as const]))
   let crc = 0
   return {
     update: (chunk) => {
-      for (const hash of [md5, sha1, sha256]) hash.update(chunk)
-      crc = crc32(chunk, crc)
+      for (const [, hash] of hashes) hash.update(chunk)
+      if (names.has('crc32')) crc = crc32(chunk, crc)
     },
     finish: () => {
-      const four = Buffer.alloc(4)
-      four.writeUInt32BE(crc)
-      return { md5: md5.digest(), sha1: sha1.digest(), sha256: sha256.digest(), crc32: four }
+      const results = new Map<DigestName, Buffer>(hashes.map(([name, hash]) => [name, hash.digest()]))
+      if (names.has('crc32')) results.set('crc32', bigEndian(crc))
+      return results
     },
   }
+}
+
+function bigEndian(value: number): Buffer {
+  const four = Buffer.alloc(4)
+  four.writeUInt32BE(value)
+  return four
 }
 
 /**
@@ -192,6 +196,18 @@ export function header(headers: IncomingHttpHeaders, name: string): string | und
   return Array.isArray(value) ? value[0] : value
 }
 
-export const VERIFIED_ALGORITHMS = ['sha256', 'sha1', 'crc32'] as const
+const VERIFIED_ALGORITHMS = ['sha256', 'sha1', 'crc32'] as const
+type PromisedDigest = {
+  readonly name: string
+  readonly digest: DigestName
+  readonly encoding: 'base64' | 'hex'
+}
+const PROMISES: readonly PromisedDigest[] = [
+  { name: 'content-md5', digest: 'md5', encoding: 'base64' },
+  { name: 'x-amz-checksum-sha1', digest: 'sha1', encoding: 'base64' },
+  { name: 'x-amz-checksum-sha256', digest: 'sha256', encoding: 'base64' },
+  { name: 'x-amz-checksum-crc32', digest: 'crc32', encoding: 'base64' },
+  { name: 'x-amz-content-sha256', digest: 'sha256', encoding: 'hex' },
+]
 const BODY_BYTES_MAX = 5 * 1024 ** 3
 const LINE_BYTES_MAX = 16 * 1024
