@@ -30,6 +30,15 @@ const SUITES: readonly Suite[] = [
     },
   ],
   [
+    'signed-requests of a peer',
+    'signed-requests-peer.json',
+    runSignedRequests,
+    (facts) => {
+      const expected = facts.object('expect')
+      return { accept: expected.flag('accept') === true, code: expected.text('code') }
+    },
+  ],
+  [
     'rfc9421',
     'rfc9421-appendix-b.json',
     runRfc9421,

@@ -28,7 +28,8 @@ type Outcome =
 /** The whole check of a request by the agents' interface: target, route, signature, digest, body, identity, replay. */
 export async function runSignedRequests(file: unknown): Promise<readonly Answer[]> {
   const top = new Facts(file)
-  const server = new AgentInterface(keysOf(top.object('keys')))
+  const bodies = casesOf(file).map(({ facts }) => facts.object('request').bytes('body'))
+  const server = new AgentInterface(keysOf(top.object('keys')), registeredHosts(bodies))
   const profile = top.object('profile')
   const answers: Answer[] = []
   for (const { id, facts } of casesOf(file)) {
@@ -54,11 +55,14 @@ export async function runSignedRequests(file: unknown): Promise<readonly Answer[
 /** The memory of one server: spent nonces, and the digest of each system's last state. */
 class AgentInterface {
   readonly #keys: Keys
+  readonly #hosts: ReadonlyMap<string, string>
   readonly #spent = new Set<string>()
   readonly #states = new Map<string, string>()
 
-  constructor(keys: Keys) {
+  /** @param hosts the registered host name of each system. */
+  constructor(keys: Keys, hosts: ReadonlyMap<string, string>) {
     this.#keys = keys
+    this.#hosts = hosts
   }
 
   async answer(request: SignedRequest, policy: RequestPolicy): Promise<Outcome> {
@@ -82,9 +86,9 @@ class AgentInterface {
     const parsed = parseSignedBody(request.body, agentReport)
     if (!parsed.ok) return parsed
     const report = parsed.value
-    const other = checkIdentity(caller.principal, report)
-    if (other !== null) return other
     const { system } = caller.principal
+    const other = checkIdentity(caller.principal, report) ?? this.#checkHost(system, report.hostname)
+    if (other !== null) return other
     if (
       report.kind === 'heartbeat' &&
       this.#states.get(system) !== report.state_digest &&
@@ -108,6 +112,14 @@ class AgentInterface {
       other ??
       this.#spend(caller.keyId, caller.nonce) ??
       this.#spend(caller.newKey.keyId, caller.newKey.nonce) ?? { ok: true }
+    )
+  }
+
+  #checkHost(system: string, hostname: string): Refusal | null {
+    const owner = [...this.#hosts].find(([, host]) => host === hostname)?.[0] ?? system
+    return checkIdentity(
+      { system, hostname: this.#hosts.get(system) ?? hostname },
+      { system: owner, hostname },
     )
   }
 
@@ -139,12 +151,38 @@ function keysOf(keys: Facts): Keys {
   return async (keyId) => rows.get(keyId) ?? null
 }
 
-function newKeyOf(body: Uint8Array): Uint8Array | null {
+/**
+ * Files name the system of a key but not its host: a system's host name is the one that the bodies give it most often, and no
+ * two systems have the same.
+ */
+function registeredHosts(bodies: readonly Uint8Array[]): ReadonlyMap<string, string> {
+  const counts = new Map<string, number>()
+  for (const body of bodies) {
+    const facts = new Facts(jsonOrNull(body))
+    const [system, hostname] = [facts.text('system'), facts.text('hostname')]
+    if (system === undefined || hostname === undefined) continue
+    const pair = JSON.stringify([system, hostname])
+    counts.set(pair, (counts.get(pair) ?? 0) + 1)
+  }
+  const hosts = new Map<string, string>()
+  for (const [pair] of [...counts].toSorted(([, a], [, b]) => b - a)) {
+    const [system, hostname]: string[] = JSON.parse(pair)
+    if (system === undefined || hostname === undefined) continue
+    if (!hosts.has(system) && ![...hosts.values()].includes(hostname)) hosts.set(system, hostname)
+  }
+  return hosts
+}
+
+function jsonOrNull(bytes: Uint8Array): unknown {
   try {
-    return parsePublicKey(new Facts(parseStrictJson(body)).text('public_key') ?? '')
+    return parseStrictJson(bytes)
   } catch {
     return null
   }
+}
+
+function newKeyOf(body: Uint8Array): Uint8Array | null {
+  return parsePublicKey(new Facts(jsonOrNull(body)).text('public_key') ?? '')
 }
 
 /** The public host of the examples, for files that do not name one. */
