@@ -19,6 +19,14 @@ export {
 } from './agents/record-original-report.ts'
 export { type Arrival, recordReport } from './agents/record-report.ts'
 export type { Ingested, Reports, StateRow, VerifiedReport } from './agents/reports.ts'
+export {
+  alternativesOf,
+  type Catalogue,
+  catalogueSha256,
+  type ReadCatalogue,
+  readCatalogue,
+} from './controls/catalogue.ts'
+export { type Json, type Judged, judge, type Verdict } from './controls/judge.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'
 export { HEALTHS, type Health, healthOf } from './fleet/health.ts'
 export { type PackageDifferences, packageDifferences } from './fleet/package-differences.ts'

@@ -1,6 +1,7 @@
 export * from './backoff.ts'
 export * from './base64.ts'
 export * from './canonical-json.ts'
+export * from './catalogue/index.ts'
 export * from './check-order.ts'
 export * from './closure-digest.ts'
 export * from './content-digest.ts'

@@ -1,0 +1,26 @@
+export {
+  type CatalogueRule,
+  catalogueRule,
+  type Expectation,
+  type ExpectedOption,
+  NORMALISERS,
+  type Normaliser,
+  OPERATORS,
+  type Operator,
+  type RuleWords,
+  type RuntimeCheck,
+} from './rule.ts'
+export {
+  type CatalogueAliases,
+  type CatalogueBenchmark,
+  type CciTable,
+  type CollectorTable,
+  catalogueAliases,
+  catalogueBenchmark,
+  cciTable,
+  collectorTable,
+  type OperatorVectors,
+  operatorVectors,
+  type SrgTable,
+  srgTable,
+} from './tables.ts'
