@@ -74,6 +74,7 @@ export { originalReports } from './original-reports.ts'
 export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
 export { claimNonce, claimNonces, type SpentNonce } from './request-nonces.ts'
+export type { Row } from './row.ts'
 export { pingDatabase, type ServiceStats, serviceStats } from './service-status.ts'
 export {
   allTenants,
