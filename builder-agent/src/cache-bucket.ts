@@ -1,0 +1,28 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import type { Bucket, StoreOutcome } from '@crystal-forge/aws'
+
+/** The tenant's part of the object store, as this builder's own identity reaches it. Keys are below the prefix. */
+export type CacheBucket = {
+  has(key: string): Promise<boolean>
+  /**
+   * Write-once: durable when the promise resolves, `exists` when somebody was first. The bytes of one key are always
+   * the same, so both are success.
+   */
+  putFile(key: string, file: string, contentType: string): Promise<{ outcome: StoreOutcome; bytes: number }>
+  /** Undefined when there is no such object. */
+  get(key: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array> | undefined>
+}
+
+export function cacheBucket(bucket: Bucket, prefix: string): CacheBucket {
+  const full = (key: string): string => `${prefix}/${key}`
+  return {
+    has: async (key) => (await bucket.head(full(key))) !== undefined,
+    async putFile(key, file, contentType) {
+      const { size } = await stat(file)
+      const { outcome } = await bucket.putStreamIfAbsent(full(key), createReadStream(file), { contentType })
+      return { outcome, bytes: size }
+    },
+    get: async (key, signal) => (await bucket.get(full(key), signal))?.body,
+  }
+}
