@@ -22,18 +22,17 @@ export type FlakeLocation =
 export function flakeLocation(url: string, local: boolean): FlakeLocation {
   const read = parse(url)
   if (typeof read === 'string') return { ok: false, because: read }
+  const refuse = (why: string): FlakeLocation => ({ ok: false, because: `"${cloneUrl(read)}": ${why}` })
   if (read.transport === 'file' && !local)
-    return { ok: false, because: 'a path of this machine needs local = true and an admin token' }
-  if (read.transport !== 'file' && local)
-    return { ok: false, because: 'local = true is for an absolute path; remove it' }
-  if (read.transport === 'http')
-    return { ok: false, because: 'http can be changed on its way: write https:// or git+ssh://' }
+    return refuse('a path of this machine needs local = true and an admin token')
+  if (read.transport !== 'file' && local) return refuse('local = true is for an absolute path; remove it')
+  if (read.transport === 'http') return refuse('http can be changed on its way: write https:// or git+ssh://')
   if (read.transport === 'ssh' && (read.user ?? 'git') !== 'git')
-    return { ok: false, because: `the account "${read.user}" is not used by forges: write git@` }
+    return refuse(`the account "${read.user}" is not used by forges: write git@`)
   const source = flakeSource.safeParse(sourceOf(read))
   if (source.success) return { ok: true, source: source.data, branch: read.branch }
   const [issue] = source.error.issues
-  return { ok: false, because: `${issue?.path.join('.')}: ${issue?.message} (${cloneUrl(read)})` }
+  return refuse(`${issue?.path.join('.')}: ${issue?.message}`)
 }
 
 function parse(url: string): RepositoryUrl | string {

@@ -68,7 +68,8 @@ function readFlake(
     return {
       code: 'invalid_fleet',
       path,
-      detail: `repo_url of flake "${wanted.name}" is ${JSON.stringify(wanted.repo_url)}: ${location.because}`,
+      // The reason quotes the URL without credentials.
+      detail: `repo_url of flake "${wanted.name}" is ${location.because}`,
     }
   if (wanted.branch !== undefined && location.branch !== null && wanted.branch !== location.branch)
     return {
