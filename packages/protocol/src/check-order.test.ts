@@ -195,6 +195,15 @@ describe('an envelope', () => {
     expect(names('x')).toEqual([])
   })
 
+  it('names each signer once', () => {
+    const envelope = signEnvelope({ payloadType: 'x', payload: new Uint8Array() }, [
+      alice.seed,
+      bob.seed,
+      alice.seed,
+    ])
+    expect(verifiedSigners(envelope, HOST.trusted).map((key) => key.person)).toEqual(['alice', 'bob'])
+  })
+
   it('skips signatures that no key can have made', () => {
     const envelope = addSignatures({ payloadType: 'x', payload: new Uint8Array(), signatures: [] }, [
       alice.seed,

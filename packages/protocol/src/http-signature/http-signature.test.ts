@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { Point } from '@noble/ed25519'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
@@ -401,6 +403,16 @@ describe('a request with two keys', () => {
     expect(codeOf(await checkTwo(request, 'boot'))).toBe(code)
   })
 
+  it('is refused for a new key with a part of small order, even though its signature verifies', async () => {
+    for (let attempt = 0; attempt < 200; attempt++) {
+      const answer = await checkTwo(mixedOrderRequest(attempt), 'boot')
+      if (codeOf(answer) === 'bad_signature') continue
+      expect(answer).toMatchObject({ ok: false, code: 'weak_key', status: 400 })
+      return
+    }
+    throw new Error('no attempt gave a hash that is a multiple of eight')
+  })
+
   it('serves rotation with the label of the old key', async () => {
     expect(await checkTwo(signedTwice(fresh.seed, 'old', body), 'old')).toMatchObject({ ok: true })
   })
@@ -542,6 +554,38 @@ function signedTwice(seed: SecretSeed, second: 'boot' | 'old', body: Uint8Array)
     ...(second === 'boot' ? { boot: known } : { old: known }),
   }
   return { ...request, fields: Object.entries(signRequestTwice(request, signers as never)) }
+}
+
+/**
+ * A request whose new key is a·B plus a point of order 8. Its signature verifies without cofactor when the hash is a multiple of 8:
+ * one attempt in eight.
+ */
+function mixedOrderRequest(attempt: number): SignedRequest {
+  const torsion = Point.fromHex('c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a')
+  const publicKey = Point.BASE.multiply(7n).add(torsion).toBytes()
+  const body = new TextEncoder().encode(JSON.stringify({ public_key: encodeBase64(publicKey) }))
+  const unsigned: [string, string][] = [
+    ['content-type', 'application/json'],
+    ['content-digest', contentDigest(body)],
+  ]
+  const request = { method: 'POST', authority: AUTHORITY, target: '/v1/enroll', body, fields: unsigned }
+  const nonce = `"${String(attempt).padStart(22, '0')}"`
+  const fresh = `(${COVERED})${parameters({ keyid: `"${keyId(publicKey)}"`, nonce })}`
+  const known = `(${COVERED})${parameters()}`
+  const commitment = Point.BASE.multiply(11n).toBytes()
+  const base = new TextEncoder().encode(baseOf(request, fresh) ?? '')
+  const digest = createHash('sha512').update(commitment).update(publicKey).update(base).digest()
+  const hash = BigInt(`0x${Buffer.from(digest.toReversed()).toString('hex')}`) % Point.CURVE().n
+  const response = (11n + hash * 7n) % Point.CURVE().n
+  const s = Buffer.from(response.toString(16).padStart(64, '0'), 'hex').reverse()
+  const first = encodeBase64(new Uint8Array([...commitment, ...s]))
+  const second = encodeBase64(signEd25519(new TextEncoder().encode(baseOf(request, known) ?? ''), web1.seed))
+  const fields: Fields = [
+    ...unsigned,
+    ['signature-input', `new=${fresh}, boot=${known}`],
+    ['signature', `new=:${first}:, boot=:${second}:`],
+  ]
+  return { ...request, fields }
 }
 
 function twice(seed: SecretSeed, body: Uint8Array): SignedRequest {
