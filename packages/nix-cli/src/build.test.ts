@@ -17,7 +17,7 @@ import { fleetRepository } from '../../../test/fixtures/fleet/repository.ts'
 import { type Build, build, isolationAvailable } from './build.ts'
 import { evaluateConfiguration } from './evaluate.ts'
 import { buildEnvironment, evaluationEnvironment, probeSandbox, storeArguments } from './nix-environment.ts'
-import { closureOf } from './path-info.ts'
+import { closureOf, pathInfo } from './path-info.ts'
 import { testNix } from './test-nix.ts'
 
 const nix = await testNix()
@@ -105,6 +105,11 @@ describe.skipIf(nix.kind === 'none')(`a build ${nix.note}`, () => {
     const closure = await closureOf(request(drvPath).call, outPath)
     expect(closure).toMatchObject({ kind: 'closure' })
     if (closure.kind === 'closure') expect(closure.infos.size).toBe(37)
+    const absent = storePath('/nix/store/00000000000000000000000000000000-absent')
+    const infos = await pathInfo(request(drvPath).call, [drvPath, absent, outPath])
+    expect(infos).toMatchObject({ kind: 'infos', absent: [absent] })
+    if (infos.kind === 'infos') expect(new Set(infos.infos.keys())).toEqual(new Set([drvPath, outPath]))
+    expect(await closureOf(request(drvPath).call, absent)).toEqual({ kind: 'absent' })
   })
 
   it('names the derivation that failed, not the system, and shows its last lines', async () => {

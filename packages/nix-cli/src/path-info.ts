@@ -1,4 +1,5 @@
 import {
+  isDrvPath,
   nix32OfHash,
   parseStorePath,
   type StorePath,
@@ -6,7 +7,7 @@ import {
   storePathOfBaseName,
 } from '@crystal-forge/protocol'
 import * as z from 'zod'
-import { answerOf, infra, type NixCall, type NixFailure, nixSubcommand } from './nix-call.ts'
+import { answerOf, infra, type NixCall, type NixFailure, nixStoreCommand, nixSubcommand } from './nix-call.ts'
 import { compareText } from './text-order.ts'
 
 export type PathInfo = {
@@ -32,7 +33,28 @@ export type PathInfos = {
 
 /** What the store knows about some paths. A path it does not have is an answer, not a failure. */
 export async function pathInfo(call: NixCall, paths: readonly StorePath[]): Promise<PathInfos | NixFailure> {
-  return paths.length === 0 ? { kind: 'infos', infos: new Map(), absent: [] } : query(call, [], paths)
+  const missing = await absentPaths(call, paths)
+  if (missing.kind === 'failed') return missing
+  const absent = new Set(missing.absent)
+  const present = paths.filter((path) => !absent.has(path))
+  const infos = new Map<StorePath, PathInfo>()
+  for (const group of [present.filter(isDrvPath), present.filter((path) => !isDrvPath(path))]) {
+    const found = await query(call, [], group)
+    if (found.kind === 'failed') return found
+    for (const [path, info] of found.infos) infos.set(path, info)
+  }
+  return { kind: 'infos', infos, absent: missing.absent }
+}
+
+/** Those of the paths that the store does not have. The only question about absent paths that all versions of Nix answer alike. */
+export async function absentPaths(
+  call: NixCall,
+  paths: readonly StorePath[],
+): Promise<{ readonly kind: 'absent'; readonly absent: readonly StorePath[] } | NixFailure> {
+  if (paths.length === 0) return { kind: 'absent', absent: [] }
+  const answer = await answerOf(nixStoreCommand(call, ['--check-validity', '--print-invalid', ...paths]))
+  if (answer.kind === 'failed') return answer
+  return { kind: 'absent', absent: answer.stdout.split('\n').flatMap((line) => parseStorePath(line) ?? []) }
 }
 
 export type Closure =
@@ -46,10 +68,9 @@ export type Closure =
 
 /** A path and everything it refers to, directly or not. */
 export async function closureOf(call: NixCall, path: StorePath): Promise<Closure> {
-  // With `--recursive` an unknown path is an error whose wording differs by version; asking for it alone first is not.
-  const root = await pathInfo(call, [path])
-  if (root.kind === 'failed') return root
-  if (root.absent.length > 0) return { kind: 'absent' }
+  const missing = await absentPaths(call, [path])
+  if (missing.kind === 'failed') return missing
+  if (missing.absent.length > 0) return { kind: 'absent' }
   const closure = await query(call, ['--recursive'], [path])
   if (closure.kind === 'failed') return closure
   const infos = [...closure.infos].toSorted(([left], [right]) => compareText(left, right))
@@ -81,13 +102,16 @@ export function absolute(name: string): StorePath {
   return path
 }
 
+/** Paths that are there: derivations or others, never both. Nix 2.8 takes a bare derivation for its outputs. */
 async function query(
   call: NixCall,
   flags: readonly string[],
   paths: readonly StorePath[],
 ): Promise<PathInfos | NixFailure> {
+  if (paths.length === 0) return { kind: 'infos', infos: new Map(), absent: [] }
+  const derivation = paths.every(isDrvPath) ? ['--derivation'] : []
   const command = (format: readonly string[]) =>
-    nixSubcommand(call, ['path-info'], ['--json', ...format, ...flags, '--', ...paths])
+    nixSubcommand(call, ['path-info'], ['--json', ...format, ...derivation, ...flags, '--', ...paths])
   let answer = await answerOf(command([]))
   // Nix announces that a version will require --json-format, which 2.8 and 2.26 do not know.
   if (answer.kind === 'failed' && /json-format/.test(answer.message))
