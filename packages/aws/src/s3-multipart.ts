@@ -7,8 +7,8 @@ import {
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
-import type { StreamStored, Target } from './s3.ts'
 import { writeOnce } from './s3-errors.ts'
+import type { StreamStored, Target } from './s3-object.ts'
 
 export type Parts = { readonly first: Uint8Array; readonly rest: AsyncIterable<Uint8Array> }
 

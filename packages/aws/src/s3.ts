@@ -10,9 +10,9 @@ import {
 import { type Presigned, presign } from './presign.ts'
 import { isMissing, writeOnce } from './s3-errors.ts'
 import { putLargeStream } from './s3-multipart.ts'
+import type { StoreOutcome, StreamStored, Target } from './s3-object.ts'
 
-/** `exists`: somebody had stored the key before; nothing was changed. */
-export type StoreOutcome = 'stored' | 'exists'
+export type { StoreOutcome, StreamStored } from './s3-object.ts'
 
 export type ObjectHeaders = { readonly contentType?: string; readonly cacheControl?: string }
 
@@ -24,13 +24,6 @@ export type ObjectInfo = {
 }
 
 export type ObjectStream = ObjectInfo & { readonly body: AsyncIterable<Uint8Array> }
-
-export type StreamStored = {
-  readonly outcome: StoreOutcome
-  readonly bytes: number
-  /** Lower-case hex, of all bytes. */
-  readonly sha256: string
-}
 
 export type ListedObject = {
   readonly key: string
@@ -105,13 +98,6 @@ export function bucket(client: S3Client, name: string): Bucket {
         },
       }),
   }
-}
-
-export type Target = {
-  readonly Bucket: string
-  readonly Key: string
-  readonly ContentType?: string
-  readonly CacheControl?: string
 }
 
 function object(bucketName: string, key: string, headers: ObjectHeaders = {}): Target {

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from './connect.ts'
-import { type Applied, type Numbered, planMigrations } from './plan-migrations.ts'
+import { type Applied, type Numbered, planMigrations, type SqlFile } from './plan-migrations.ts'
 
-/** A file of SQL as data, so that a bundle can carry it. */
-export type SqlFile = { readonly name: string; readonly sql: string }
+export type { SqlFile } from './plan-migrations.ts'
 
 export type MigrationSet = {
   /** `NNNN_name.sql`, applied once each, in order, never edited afterwards. */

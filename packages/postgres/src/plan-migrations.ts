@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
-import type { SqlFile } from './migrate.ts'
+
+/** A file of SQL as data, so that a bundle can carry it. */
+export type SqlFile = { readonly name: string; readonly sql: string }
 
 /** A row of the bookkeeping. */
 export type Applied = { readonly name: string; readonly sha256: string; readonly compatible: boolean }
