@@ -138,7 +138,10 @@ export function decideVerdict(
 /** Whether a verdict needs a person: the control plane does not take this host. */
 export function needsAttention(reply: Reply): boolean {
   return (
-    reply.kind === 'refusal' && (reply.status === 401 || reply.status === 403) && reply.code !== 'clock_skew'
+    reply.kind === 'refusal' &&
+    (reply.status === 401 || reply.status === 403) &&
+    reply.code !== null &&
+    reply.code !== 'clock_skew'
   )
 }
 

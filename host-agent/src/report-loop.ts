@@ -258,6 +258,7 @@ class Loop {
     }
     await this.#take(outgoing, (entry) => spool.remove(entry))
     this.#tellOrder(answer)
+    log('info', 'a report was accepted', { kind: report.kind, report_id: report.report_id })
   }
 
   /** Takes a report out. When that fails it is sent again, and the control plane knows it by its id. */
