@@ -72,6 +72,12 @@ describe('runCommand', () => {
     expect(alive(Number(outcome.stderr.trim()))).toBe(false)
   })
 
+  it('ends what moved to a session of its own, also when the program itself does not care about it', async () => {
+    const outcome = await runCommand(sh('setsid sleep 60 & echo $! >&2; wait', { timeoutMs: 300 }))
+    expect(outcome).toMatchObject({ kind: 'timeout' })
+    await expect.poll(() => alive(Number(outcome.stderr.trim()))).toBe(false)
+  })
+
   it('does not start when it is cancelled already', async () => {
     expect(await runCommand(sh('exit 1', { signal: AbortSignal.abort() }))).toEqual({
       kind: 'cancelled',

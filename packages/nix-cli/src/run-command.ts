@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { StringDecoder } from 'node:string_decoder'
+import { descendantsOf, killMarked, type ProcessMark } from './process-tree.ts'
 
 export type Command = {
   /** A name found through `env.PATH`, or an absolute path. */
@@ -35,7 +36,7 @@ export type CommandOutcome =
 /**
  * Runs one program to its end. Never throws for what the program does; every way to end is an outcome.
  * The program leads a process group of its own: a timeout, a cancellation or too much output ends the group with SIGTERM and,
- * after a grace of five seconds, with SIGKILL. The promise resolves only when the program is gone.
+ * after a grace of five seconds, with SIGKILL, together with whatever it started elsewhere. The promise resolves when the program is gone.
  */
 export async function runCommand(command: Command): Promise<CommandOutcome> {
   if (command.signal?.aborted) return { kind: 'cancelled', stderr: '' }
@@ -47,6 +48,7 @@ export async function runCommand(command: Command): Promise<CommandOutcome> {
   })
   const stderr = keepTail(child, command)
   const end = terminator(child)
+  child.once('exit', end.settle)
   const stdout = collectStdout(child, command, end.because)
   const input = feedStdin(child, command)
   const timer = setTimeout(
@@ -70,7 +72,6 @@ export async function runCommand(command: Command): Promise<CommandOutcome> {
       : { ...exit, stderr: stderr() }
   } finally {
     clearTimeout(timer)
-    end.settle()
     command.signal?.removeEventListener('abort', cancel)
   }
 }
@@ -104,24 +105,37 @@ type Terminator = {
   /** Ends the program; the first reason is the one that counts. */
   because(reason: Reason): void
   reason(): Reason | undefined
+  /** To be called when the program is gone. */
   settle(): void
 }
 
 function terminator(child: ChildProcess): Terminator {
   let reason: Reason | undefined
   let escalation: NodeJS.Timeout | undefined
+  // Nix starts builders in sessions of their own, which no signal to its group reaches.
+  let started: readonly ProcessMark[] = []
+  const remember = (): void => {
+    if (child.pid !== undefined) started = [...started, ...descendantsOf(child.pid)]
+  }
   return {
     because(next) {
       if (reason !== undefined || child.exitCode !== null || child.signalCode !== null) return
       reason = next
+      remember()
       signalGroup(child, 'SIGTERM')
-      escalation = setTimeout(() => signalGroup(child, 'SIGKILL'), GRACE_MS)
+      escalation = setTimeout(() => {
+        remember()
+        signalGroup(child, 'SIGKILL')
+        killMarked(started)
+      }, GRACE_MS)
     },
     reason: () => reason,
     settle() {
       clearTimeout(escalation)
-      // What the program left behind in its group must not outlive the outcome.
-      if (reason !== undefined) signalGroup(child, 'SIGKILL')
+      // What the program left behind must not outlive the outcome.
+      if (reason === undefined) return
+      signalGroup(child, 'SIGKILL')
+      killMarked(started)
     },
   }
 }
