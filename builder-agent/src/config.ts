@@ -143,6 +143,8 @@ const vulnix = z.object({
   timeout: duration.default(300),
   enable_whitelist: flag.default(false),
   whitelist_path: z.string().min(1).optional(),
+  /** Where the feeds come from, ending in a slash. */
+  mirror: z.url().optional(),
   extra_args: list.default([]),
 })
 const auth = z.object({

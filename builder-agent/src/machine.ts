@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import {
+  findScanner,
   findStore,
   gitEnvironment,
   isolationAvailable,
@@ -53,7 +54,7 @@ export async function examineMachine(
     },
     seed: await readSeedFile(config.private_key),
   }
-  return { machine, scanner: null }
+  return { machine, scanner: await findScanner({ PATH: around.path, HOME: nix.home }) }
 }
 
 function gitAccess(config: BuilderConfig): NixSetup['git'] {

@@ -39,6 +39,9 @@ export type Demo = {
 
 const run = promisify(execFile)
 
+/** What a host runs before anything of the flake was deployed to it. */
+export const INSTALLED_BY_HAND = '/nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-nixos-system-installer-25.05'
+
 /** The hosts that report; the other configurations of the fleet are declared, and never seen. */
 export const REPORTING_HOSTS = ['web-1', 'web-2'] as const
 export const DECLARED_HOSTS = ['web-1', 'web-2', 'db-1', 'legacy-1', 'broken-eval', 'broken-build'] as const
@@ -79,7 +82,9 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const agents = new Map<string, Supervised>()
     const trees = new Map<string, HostTree>()
     for (const host of REPORTING_HOSTS) {
-      trees.set(host, await hostTree(path('hosts', host), host))
+      const tree = await hostTree(path('hosts', host), host)
+      await tree.switchTo(INSTALLED_BY_HAND)
+      trees.set(host, tree)
       agents.set(host, begin(await agentProgram(options, controlPlane, host)))
     }
     const parts = {
