@@ -79,6 +79,8 @@ export type ParsedBuildFailure = {
   readonly drvPath: StorePath
   /** What Nix says about it, in one line: `builder failed with exit code 2`. */
   readonly reason: string
+  /** What the words say; the only evidence when a daemon builds, because its exit codes do not come through. */
+  readonly cause: 'build' | 'timeout' | 'hash_mismatch' | 'platform'
 }
 
 /** Finds the derivation that failed first by itself, not because of a dependency; null when Nix names none. Wordings of 2.8 to 2.34. */
@@ -92,7 +94,8 @@ export function parseBuildFailure(stderr: string): ParsedBuildFailure | null {
       ? (lines[index + 1] ?? '').replace(/^\s*Reason: /, '').replace(/\.$/, '')
       : undefined
     if (detail !== undefined && /\d+ dependenc(y|ies) failed/.test(detail)) continue
-    return { drvPath, reason: detail ?? reasonOf(line) }
+    const reason = detail ?? reasonOf(line)
+    return { drvPath, reason, cause: causeOf(line, reason) }
   }
   return null
 }
@@ -109,8 +112,9 @@ export function classOf(
   if (code === 101 || code === 103) return 'timeout'
   if (code === 102) return 'hash_mismatch'
   if (evidence.failure !== null && (code === 1 || code === 100 || code === 104)) {
-    return PLATFORM.test(evidence.failure.reason) ? 'infra' : 'build'
+    return evidence.failure.cause === 'platform' ? 'infra' : evidence.failure.cause
   }
+  if (code === 1 && /^timed out after/.test(nixErrorMessage(outcome.stderr) ?? '')) return 'timeout'
   return code === 100 || code === 104 ? 'build' : 'infra'
 }
 
@@ -166,7 +170,7 @@ async function failureMessage(
     case 'timeout':
       return `${name}: ${failure?.reason ?? nixErrorMessage(outcome.stderr) ?? describeOutcome('nix-store', outcome)}`
     case 'hash_mismatch':
-      return `${name}: ${nixErrorMessage(outcome.stderr) ?? 'hash mismatch'}`
+      return `${name}: ${failure?.reason ?? 'hash mismatch'}${hashes(outcome.stderr)}`
     case 'infra':
       return `${name}: ${failure?.reason ?? nixErrorMessage(outcome.stderr) ?? describeOutcome('nix-store', outcome)}`
     case 'build': {
@@ -177,11 +181,23 @@ async function failureMessage(
   }
 }
 
+/** The two lines `specified:` and `got:`, which a person copies into the source. */
+function hashes(stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => /^\s+(specified|got): +sha\d+-\S+\s*$/.test(line))
+  return lines.map((line) => `\n${line.trim()}`).join('')
+}
+
 async function lastLogLines(request: Build, drvPath: StorePath): Promise<string> {
   const { signal: _, ...call } = request.call
   const answer = await answerOf({ ...nixStoreCommand(call, ['--read-log', drvPath]), timeoutMs: LOG_MS_MAX })
   if (answer.kind === 'failed') return ''
   return tailOf(answer.stdout.trimEnd().split('\n').slice(-MESSAGE_LINES).join('\n'), MESSAGE_BYTES_MAX)
+}
+
+function causeOf(line: string, reason: string): ParsedBuildFailure['cause'] {
+  if (/^\s*error: hash mismatch/.test(line)) return 'hash_mismatch'
+  if (/timed out after/.test(reason)) return 'timeout'
+  return PLATFORM.test(reason) ? 'platform' : 'build'
 }
 
 function reasonOf(line: string): string {
@@ -192,6 +208,7 @@ function reasonOf(line: string): string {
     .replace(/^\s*error: /, '')
     .replace(/'\/nix\/store\/[a-z0-9]{32}-[^']*\.drv' /, '')
     .replace(/^builder for /, 'builder ')
+    .replace(/;$/, '')
 }
 
 const FAILED =

@@ -101,7 +101,11 @@ describe.each(['2.8', '2.26', '2.34'])('what Nix %s prints', (version) => {
   ])('%s, code %i, is %s and names the derivation', (file, code, cause, drv, reason) => {
     const stderr = recorded(version, `${file}.stderr.txt`)
     const failure = parseBuildFailure(stderr)
-    expect(failure).toEqual({ drvPath: expect.stringMatching(drv), reason })
+    expect(failure).toEqual({
+      drvPath: expect.stringMatching(drv),
+      reason,
+      cause: cause === 'infra' ? 'platform' : cause,
+    })
     expect(classOf({ kind: 'exited', code, stdout: '', stderr }, { oomKills: null, failure })).toBe(cause)
   })
 
@@ -154,7 +158,8 @@ describe('the end of a build', () => {
   const failure = {
     drvPath: storePath('/nix/store/m40kr1gbcky87gsf6azxhbd9fmymn4ag-openssl-3.0.13.drv'),
     reason: 'builder failed with exit code 137',
-  }
+    cause: 'build',
+  } as const
   const exited = (code: number) => ({ kind: 'exited', code, stdout: '', stderr: '' }) as const
   it.each([
     [
@@ -171,6 +176,12 @@ describe('the end of a build', () => {
       { kind: 'signalled', signal: 'SIGKILL', stderr: '' } as const,
       { oomKills: null, failure: null },
       'infra',
+    ],
+    [
+      'a hash mismatch that a daemon tells in words',
+      exited(1),
+      { oomKills: null, failure: { ...failure, cause: 'hash_mismatch' } as const },
+      'hash_mismatch',
     ],
     ['an unknown error', exited(1), { oomKills: null, failure: null }, 'infra'],
     ['a timeout and a hash mismatch', exited(103), { oomKills: null, failure: null }, 'timeout'],

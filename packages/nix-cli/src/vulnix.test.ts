@@ -60,7 +60,11 @@ beforeAll(async () => {
   const isolation = { kind: 'none', reason: 'a test' } as const
   await build({ drvPath: evaluation.drvPath, call, maxSilentSec: 0, timeoutSec: 0, isolation, gcRoot: null })
 })
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
+afterAll(() => {
+  // Directories of a store cannot be written to, not even to remove what is in them.
+  execFileSync('chmod', ['-R', 'u+w', directory])
+  rmSync(directory, { recursive: true, force: true })
+})
 
 describe.skipIf(nix.kind === 'none')(`a scan ${nix.note}`, () => {
   it('names the recipes of the runtime closure and believes the JSON, not the exit code', async () => {
