@@ -32,7 +32,8 @@ export async function resolve(context: JobContext, work: ResolvePayload): Promis
     subject,
   }))
   const continues = work.known.length === 0 || since !== null
-  return { outcome: 'succeeded', succeeded: { kind: 'resolve', commits, head: head.rev, continues } }
+  const base = since === null ? {} : { base: since }
+  return { outcome: 'succeeded', succeeded: { kind: 'resolve', commits, head: head.rev, continues, ...base } }
 }
 
 /** The newest known revision that the branch still holds; null when there is none, as after a rewrite. */

@@ -36,7 +36,7 @@ returns table (job_id text, kind text, subject text, attempt integer, fence bigi
     select j.id, j.attempt from job j
     where j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
       and (wanted is null or j.id = wanted) and (wanted_attempt is null or j.attempt = wanted_attempt)
-      and (not j.payload ? 'system' or j.payload ->> 'system' = 'builtin'
+      and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
            or exists (select from builder b where b.id = claim_job.builder and j.payload ->> 'system' = any (b.systems)))
     order by j.priority desc, j.id
     limit 1

@@ -72,7 +72,9 @@ with put as (
   select tenant_id, id, out_path, $2, $3, $4, $5 from derivation where id = $1
   returning id, tenant_id, out_path
 ), marked as (
-  update derivation set scan_state = $3, scanned_at = now() where id = $1
+  update derivation set scanned_at = now(),
+    scan_state = case when scan_state = 'scanned' then scan_state else $3 end
+  where id = $1
 )
 select id, out_path as "outPath" from put`
 
@@ -90,7 +92,10 @@ insert into finding (tenant_id, scan_id, out_path, cve_id, package, version, der
 select cf_tenant(), $1, $2, f.cve, f.package, f.version, f.derivation, f.whitelisted
 from jsonb_to_recordset($3::jsonb) as f (cve text, package text, version text, derivation text, whitelisted boolean)`
 
-/** Adds a scan beside the earlier ones; the newest counts. Without a scanner there is a scan that says so, and no verdict. */
+/**
+ * Adds a scan beside the earlier ones; the newest with a verdict counts. Without a scanner there is a scan that says so: it
+ * takes no earlier verdict away and is none.
+ */
 export async function recordScan(
   transaction: Database,
   scanned: {

@@ -229,8 +229,7 @@ export async function failAttempt(
   job: OpenJob,
   failed: { readonly failure: Failure; readonly outcome: 'failed' | 'expired'; readonly actor: Actor },
 ): Promise<JobResultAnswer> {
-  const failure: Failure =
-    job.notes.cancel === true ? { ...failed.failure, class: 'cancelled' } : failed.failure
+  const failure = { ...failed.failure, class: classOf(job, failed.failure.class) }
   const { rows } = await transaction.query<{ failed: number }>({
     name: 'earlier_failures',
     text: EARLIER,
@@ -265,6 +264,12 @@ export async function failAttempt(
   const told = failed.outcome === 'failed' ? { answer } : {}
   await endAttempt(transaction, job, { outcome: failed.outcome, failure, ...told })
   return answer
+}
+
+/** Only an operator cancels: a builder that gave up by itself leaves the job to another one. */
+function classOf(job: OpenJob, reported: FailureClass): FailureClass {
+  if (job.notes.cancel === true) return 'cancelled'
+  return reported === 'cancelled' ? 'infra' : reported
 }
 
 const FLAKE_FAILED = 'update flake set last_error = $2 where id = $1'
