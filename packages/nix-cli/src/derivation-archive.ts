@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { PassThrough, pipeline as pipe, Transform } from 'node:stream'
@@ -28,7 +28,7 @@ export async function exportDerivations(
   const listed = await answerOf(nixStoreCommand(call, ['--query', '--requisites', work.drvPath]))
   if (listed.kind === 'failed') return listed
   const paths = listed.stdout.split('\n').filter((line) => line !== '')
-  const partial = `${work.file}.partial`
+  const partial = `${work.file}.${randomUUID()}.partial`
   const stdout = new PassThrough()
   const hash = createHash('sha256')
   let bytes = 0

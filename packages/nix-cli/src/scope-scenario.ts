@@ -5,8 +5,26 @@ import { storePath } from '@crystal-forge/protocol'
 import { type Build, type BuildOutcome, build, isolationAvailable } from './build.ts'
 import { buildEnvironment } from './nix-environment.ts'
 import { type Command, runCommand } from './run-command.ts'
-import { runInScope, type Scope, type ScopeLimits } from './systemd-scope.ts'
+import { runInScope, type Scope, type ScopedOutcome, type ScopeLimits } from './systemd-scope.ts'
 import { testNix } from './test-nix.ts'
+
+export type ScopeReport = {
+  available: unknown
+  again: ScopedOutcome
+  code: ScopedOutcome
+  oom: ScopedOutcome
+  timeout: ScopedOutcome
+  runtime: ScopedOutcome
+  runtimeAgain: ScopedOutcome
+  badProperty: ScopedOutcome
+  aborted: ScopedOutcome
+  escapee: unknown
+  leftover: unknown
+  /** Null without Nix. */
+  builds:
+    | (Record<'inScope' | 'oom' | 'runtime' | 'cancelled' | 'failed', BuildOutcome> & { cgroup: string })
+    | null
+}
 
 const [directory = '', nonce = ''] = process.argv.slice(2)
 const nix = await testNix()
@@ -27,8 +45,8 @@ const sh = (script: string, more: Partial<Command> = {}): Command => ({
 // Grows until something stops it; the output of the last command keeps dash from replacing itself.
 const EAT_MEMORY = 'x=0123456789abcdef; while true; do x=$x$x; done; echo'
 
-async function builds(): Promise<Record<string, BuildOutcome | string>> {
-  if (nix.kind === 'none') return {}
+async function builds(): Promise<ScopeReport['builds'] | null> {
+  if (nix.kind === 'none') return null
   const env = buildEnvironment(nix.setup(directory), {
     sandbox: { kind: 'off', reason: 'the builder is asked for its cgroup' },
     substituters: [],
@@ -110,7 +128,7 @@ async function leftover(): Promise<{ code: unknown; active: string }> {
   }
 }
 
-const report = {
+const report: ScopeReport = {
   available: await isolationAvailable({ kind: 'local' }, { uid: process.getuid?.() ?? -1 }),
   code: await runInScope(scope('code', { cpuQuotaPercent: 100 }), sh('echo out; echo err >&2; exit 7')),
   again: await runInScope(scope('code', {}), sh('exit 0')),

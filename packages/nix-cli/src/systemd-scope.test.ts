@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { runInScope, type ScopedOutcome, scopeProperties } from './systemd-scope.ts'
+import type { ScopeReport } from './scope-scenario.ts'
+import { runInScope, scopeProperties } from './systemd-scope.ts'
 import { testNix } from './test-nix.ts'
 
 /** Starts a systemd of its own; lies beside the repository where that is possible. */
@@ -11,20 +12,7 @@ const withSystemd = join(import.meta.dirname, '../../../../shared/tools/with-sys
 const nix = await testNix()
 const runner = scopeRunner()
 const directory = realpathSync(mkdtempSync(join(tmpdir(), 'scope-')))
-let report: {
-  available: unknown
-  again: ScopedOutcome
-  code: ScopedOutcome
-  oom: ScopedOutcome
-  timeout: ScopedOutcome
-  runtime: ScopedOutcome
-  runtimeAgain: ScopedOutcome
-  badProperty: ScopedOutcome
-  aborted: ScopedOutcome
-  escapee: unknown
-  leftover: unknown
-  builds: Record<'inScope' | 'cgroup' | 'oom' | 'runtime' | 'cancelled' | 'failed', unknown>
-}
+let report: ScopeReport
 
 describe.skipIf(runner.kind === 'none')(`a scope ${runner.note}`, () => {
   beforeAll(() => {
@@ -80,19 +68,19 @@ describe.skipIf(runner.kind === 'none')(`a scope ${runner.note}`, () => {
 
   describe.skipIf(nix.kind === 'none')(`of a build ${nix.note}`, () => {
     it('holds the builder itself', () => {
-      expect(report.builds.inScope).toMatchObject({ kind: 'built' })
-      expect(report.builds.cgroup).toContain(`/nixbuilds.slice/in-scope-${process.pid}.scope`)
+      expect(report.builds?.inScope).toMatchObject({ kind: 'built' })
+      expect(report.builds?.cgroup).toContain(`/nixbuilds.slice/in-scope-${process.pid}.scope`)
     })
 
     it('tells memory, time, cancellation and a plain failure apart', () => {
-      expect(report.builds.oom).toMatchObject({
+      expect(report.builds?.oom).toMatchObject({
         kind: 'failed',
         class: 'oom',
         message: 'oom: the build needed more memory than it may have',
       })
-      expect(report.builds.runtime).toMatchObject({ kind: 'failed', class: 'timeout' })
-      expect(report.builds.cancelled).toMatchObject({ kind: 'failed', class: 'cancelled' })
-      expect(report.builds.failed).toMatchObject({
+      expect(report.builds?.runtime).toMatchObject({ kind: 'failed', class: 'timeout' })
+      expect(report.builds?.cancelled).toMatchObject({ kind: 'failed', class: 'cancelled' })
+      expect(report.builds?.failed).toMatchObject({
         kind: 'failed',
         class: 'build',
         message: 'failed: builder failed with exit code 3\ntelling words',
