@@ -100,6 +100,16 @@ describe('the spool', () => {
     expect([...files.places.quarantine.keys()]).toEqual([name])
   })
 
+  it('goes on when somebody else has removed a file', async () => {
+    const files = memoryReportFiles()
+    const { spool } = open(files)
+    await spool.append(reportOf('state', 1))
+    await spool.append(reportOf('state', 2))
+    const [first = ''] = files.places.spool.keys()
+    files.places.spool.delete(first)
+    expect(await drain(spool)).toEqual(['report-000000000002'])
+  })
+
   it('keeps a bounded number of reports in quarantine, the newest', async () => {
     const files = memoryReportFiles()
     const { spool } = open(files)

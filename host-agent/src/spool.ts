@@ -63,10 +63,18 @@ export function openSpool(options: {
     return report === null ? null : { entry, report, body }
   }
   const firstReadable = async (order: (entries: Spooled[]) => Spooled | undefined): Promise<Head | null> => {
-    for (;;) {
+    for (let failures = 0; ; ) {
       const entry = order(await load())
       if (entry === undefined) return null
-      const head = await read(entry)
+      let head: Head | null
+      try {
+        head = await read(entry)
+      } catch (error) {
+        // The file may have gone; the directory knows.
+        index = null
+        if (++failures > 1) throw error
+        continue
+      }
       if (head !== null) return head
       options.onCorrupt(entry.name)
       await changing((entries) => setAside(entries, entry))
