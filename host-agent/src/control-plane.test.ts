@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import http from 'node:http'
-import { generateKeyPair, signRequest } from '@crystal-forge/protocol'
+import { generateKeyPair, type RequestToSign, signRequest } from '@crystal-forge/protocol'
 import { afterEach, expect, it } from 'vitest'
 import { controlPlaneAt, type HttpReply } from './control-plane.ts'
 import { isLoopback } from './endpoint.ts'
@@ -14,14 +14,14 @@ afterEach(() => {
   }
 })
 
-type Seen = { url: string | undefined; host: string | undefined; requests: number }
+type Seen = { url: string | undefined; host: string | undefined; requests: number; signed: string }
 
 /** Posts once to a server that answers with `respond`. */
 async function post(
   respond: (response: http.ServerResponse) => void,
   options: { timeoutMs?: number } = {},
 ): Promise<{ reply: HttpReply; seen: Seen }> {
-  const seen: Seen = { url: undefined, host: undefined, requests: 0 }
+  const seen: Seen = { url: undefined, host: undefined, requests: 0, signed: '' }
   const server = http.createServer((request, response) => {
     Object.assign(seen, { url: request.url, host: request.headers.host, requests: seen.requests + 1 })
     request.resume().once('end', () => respond(response))
@@ -43,9 +43,10 @@ async function post(
     now: () => new Date('2026-11-22T19:00:00Z'),
     ...options,
   })
-  const sign = (
-    request: Parameters<typeof signRequest>[0] | Omit<Parameters<typeof signRequest>[0], 'seed' | 'nonce'>,
-  ) => signRequest({ ...request, seed, nonce: 'n'.repeat(22) })
+  const sign = (request: RequestToSign) => {
+    seen.signed = request.target
+    return signRequest({ ...request, seed, nonce: 'n'.repeat(22) })
+  }
   const reply = await controlPlane.post(
     '/v1/agent/reports',
     new Uint8Array(),
@@ -63,10 +64,15 @@ function answer(status: number, headers: Record<string, string>, body: string) {
   }
 }
 
-it('goes to the configured path under the public host', async () => {
+it('goes to the configured path under the public host, and signs what is left when the prefix is taken off', async () => {
   const { reply, seen } = await post(answer(202, {}, '{"a":1}'))
   expect(reply).toEqual({ kind: 'success', status: 202, body: { a: 1 } })
-  expect(seen).toEqual({ url: '/base/v1/agent/reports', host: 'cf.example.com', requests: 1 })
+  expect(seen).toEqual({
+    url: '/base/v1/agent/reports',
+    host: 'cf.example.com',
+    requests: 1,
+    signed: '/v1/agent/reports',
+  })
 })
 
 it('follows no redirect', async () => {

@@ -53,12 +53,11 @@ export function controlPlaneAt(options: {
     : new http.Agent(connections)
   return {
     async post(target, body, sign, signal) {
-      const path = `${endpoint.basePath}${target}`
       try {
         const signature = sign({
           method: 'POST',
           authority: endpoint.authority,
-          target: path,
+          target,
           body,
           tag: 'crystal-forge-agent-v1',
           now: now(),
@@ -70,7 +69,8 @@ export function controlPlaneAt(options: {
           port: endpoint.port,
           ...(secure ? { servername: serverName(endpoint) } : {}),
           method: 'POST',
-          path,
+          // A prefix is taken off by the proxy or stage that it names; the control plane sees, and verifies, what follows it.
+          path: `${endpoint.basePath}${target}`,
           headers: { ...headers, 'content-length': body.length },
           signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
         })

@@ -5,7 +5,7 @@ export type Endpoint = {
   readonly protocol: 'https:' | 'http:'
   readonly hostname: string
   readonly port: number
-  /** Path before `/v1`, without a slash at the end; mostly empty. */
+  /** Path before `/v1`, without a slash at the end; mostly empty. A proxy takes it off, so it is not signed. */
   readonly basePath: string
   /** The public host that signatures name, and the Host header. */
   readonly authority: string
