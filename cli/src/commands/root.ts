@@ -1,0 +1,33 @@
+import { type CommandDef, defineCommand, type SubCommandsDef } from 'citty'
+import { CLI_VERSION } from '../cli-version.ts'
+import type { Console } from '../console.ts'
+import { applyCommand } from './apply.ts'
+import { driftCommand } from './drift.ts'
+import { enrollTokenCommand } from './enroll-token.ts'
+import { jobCommand } from './job.ts'
+import { keygenCommand } from './keygen.ts'
+import { listCommands } from './lists.ts'
+import { statusCommand } from './status.ts'
+import { systemCommand } from './system.ts'
+import { tokenCommand } from './token.ts'
+import { whyWaitingCommand } from './why-waiting.ts'
+
+/** Every command of `cf`. */
+export function rootCommand(console: Console): CommandDef {
+  const subCommands: SubCommandsDef = {
+    apply: applyCommand(console),
+    drift: driftCommand(console),
+    ...listCommands(console),
+    system: systemCommand(console),
+    'why-waiting': whyWaitingCommand(console),
+    job: jobCommand(console),
+    token: tokenCommand(console),
+    'enroll-token': enrollTokenCommand(console),
+    keygen: keygenCommand(console),
+    status: statusCommand(console),
+  }
+  return defineCommand({
+    meta: { name: 'cf', version: CLI_VERSION, description: 'Crystal Forge: what a NixOS fleet runs' },
+    subCommands,
+  })
+}
