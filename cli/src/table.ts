@@ -25,6 +25,11 @@ export function cell(value: unknown): string {
     : `${line.slice(0, CELL_CHARACTERS_MAX - 1)}…`
 }
 
+/** The whole value on one line. */
+export function wholeValue(value: unknown): string {
+  return oneLine(plain(value))
+}
+
 /** Text without anything that a terminal would obey. */
 export function oneLine(text: string): string {
   return text.replace(/\p{C}/gu, '·')

@@ -46,7 +46,8 @@ select
   desired.position as desired_position, desired_commit.rev as desired_rev, desired_commit.committed_at as desired_at,
   running.last_position as running_position, running_commit.rev as running_rev,
   running_commit.committed_at as running_at,
-  greatest(desired.position - running.last_position, 0) as commits_behind,
+  -- `greatest` skips nulls, and an unknown distance is not zero.
+  case when desired.position < running.last_position then 0 else desired.position - running.last_position end as commits_behind,
   cur.booted_path is not null and cur.booted_path <> cur.current_path as reboot_needed,
   cur.profile_path is not null and cur.profile_path <> cur.current_path as not_persisted,
   pinned.yes as pinned,

@@ -4,7 +4,7 @@ import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
 import { EXIT, type ExitCode } from '../exit.ts'
 import { writeNewSecret } from '../secret-file.ts'
-import { cell } from '../table.ts'
+import { wholeValue } from '../table.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 import { durationOf } from './token.ts'
 
@@ -41,11 +41,13 @@ export function enrollTokenCommand(console: Console): Command {
       }
       const made = await writeNewSecret(args.out, async () => {
         const { token, ...answer } = await api.call('POST', '/v1/enroll-tokens', { body })
-        return { secret: cell(token), answer }
+        return { secret: wholeValue(token), answer }
       })
       if (args.json === true) console.out(JSON.stringify({ ...made, file: args.out }, null, 2))
       else
-        console.out(`${args.out}: enrols ${cell(made['hostname'])} once, until ${cell(made['expires_at'])}`)
+        console.out(
+          `${args.out}: enrols ${wholeValue(made['hostname'])} once, until ${wholeValue(made['expires_at'])}`,
+        )
       return EXIT.ok
     },
   })

@@ -3,7 +3,7 @@ import { apiOf } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
 import { EXIT, type ExitCode } from '../exit.ts'
-import { cell } from '../table.ts'
+import { wholeValue } from '../table.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
 /** `cf job retry JOB`, `cf job cancel JOB`. */
@@ -19,7 +19,7 @@ export function jobCommand(console: Console): Command {
         const api = apiOf(console, await findConnection(console, args))
         const answer = await api.call('POST', `/v1/jobs/${encodeURIComponent(args.job)}/${verb}`)
         if (args.json === true) console.out(JSON.stringify(answer, null, 2))
-        else console.out(sentence(verb, cell(answer['job']), answer['done'] === true))
+        else console.out(sentence(verb, wholeValue(answer['job']), answer['done'] === true))
         return EXIT.ok
       },
     })

@@ -3,7 +3,7 @@ import { apiOf } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
 import { CommandError, EXIT, type ExitCode } from '../exit.ts'
-import { cell } from '../table.ts'
+import { wholeValue } from '../table.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
 /** `cf status`: whether the control plane is healthy; with a token also what it counts. */
@@ -19,10 +19,10 @@ export function statusCommand(console: Console): Command {
       if (args.json === true) console.out(JSON.stringify(body, null, 2))
       else {
         console.out(
-          `${connection.server.origin}  ${cell(body['status'])}, database ${cell(body['database'])}`,
+          `${connection.server.origin}  ${wholeValue(body['status'])}, database ${wholeValue(body['database'])}`,
         )
         for (const [name, value] of Object.entries(body['stats'] ?? {}))
-          console.out(`  ${name.replaceAll('_', ' ')}: ${cell(value)}`)
+          console.out(`  ${name.replaceAll('_', ' ')}: ${wholeValue(value)}`)
       }
       return status === 200 ? EXIT.ok : EXIT.failed
     },

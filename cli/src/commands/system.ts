@@ -3,7 +3,7 @@ import { apiOf } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
 import { EXIT, type ExitCode } from '../exit.ts'
-import { cell } from '../table.ts'
+import { wholeValue } from '../table.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
 /** `cf system show HOST`. */
@@ -20,9 +20,10 @@ export function systemCommand(console: Console): Command {
       if (args.json === true) console.out(JSON.stringify(system, null, 2))
       else {
         const { drift: _, keys, ...members } = system
-        for (const [name, value] of Object.entries(members)) console.out(`${name.padEnd(16)}${cell(value)}`)
+        for (const [name, value] of Object.entries(members))
+          console.out(`${name.padEnd(16)}${wholeValue(value)}`)
         for (const key of Array.isArray(keys) ? keys : [])
-          console.out(`${'key'.padEnd(16)}${cell(key.key_id)}  ${cell(key.status)}`)
+          console.out(`${'key'.padEnd(16)}${wholeValue(key.key_id)}  ${wholeValue(key.status)}`)
       }
       return EXIT.ok
     },

@@ -5,7 +5,7 @@ import type { Console } from '../console.ts'
 import { parseDuration } from '../duration.ts'
 import { CommandError, EXIT, type ExitCode } from '../exit.ts'
 import { writeNewSecret } from '../secret-file.ts'
-import { cell } from '../table.ts'
+import { wholeValue } from '../table.ts'
 import { listQuery, PAGE_ARGUMENTS, printPage } from './lists.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
@@ -46,7 +46,7 @@ function createToken(console: Console): Command {
       const body = { name: args.name, role: args.role, expires_in_s: durationOf(args.expires) }
       const create = async (): Promise<{ secret: string; answer: Row }> => {
         const { token, ...answer } = await api.call('POST', '/v1/tokens', { body })
-        return { secret: cell(token), answer }
+        return { secret: wholeValue(token), answer }
       }
       if (args.out !== undefined) {
         const made = await writeNewSecret(args.out, create)
@@ -57,7 +57,7 @@ function createToken(console: Console): Command {
       if (args.json === true) console.out(JSON.stringify({ ...answer, token: secret }, null, 2))
       else {
         console.err(
-          `${cell(answer['id'])}  ${cell(answer['role'])}, works until ${cell(answer['expires_at'])}`,
+          `${wholeValue(answer['id'])}  ${wholeValue(answer['role'])}, works until ${wholeValue(answer['expires_at'])}`,
         )
         console.out(secret)
       }
@@ -96,7 +96,7 @@ function revokeToken(console: Console): Command {
       console.out(
         args.json === true
           ? JSON.stringify(answer, null, 2)
-          : `${cell(answer['id'])} (${cell(answer['name'])}) is revoked`,
+          : `${wholeValue(answer['id'])} (${wholeValue(answer['name'])}) is revoked`,
       )
       return EXIT.ok
     },
