@@ -241,6 +241,7 @@ create table store_path (
   published_at timestamptz,
   unique (tenant_id, path)
 );
+create index store_path_unpublished on store_path (tenant_id, id) where published_at is null;
 
 create table closure (
   tenant_id text not null references tenant,

@@ -4,8 +4,7 @@ import {
   type ClaimedJob,
   claimJob,
   type Database,
-  endAttempt,
-  finishJob,
+  endMootJob,
   jobStanding,
 } from '@crystal-forge/postgres'
 import {
@@ -55,12 +54,7 @@ async function claimWork(
     if (job === null) return null
     const work = await beginWork(transaction, job)
     if (work !== null) return { job, work }
-    const failure = {
-      class: 'cancelled',
-      message: 'nothing is left to do: the flake is inactive or the work is done',
-    } as const
-    await finishJob(transaction, job, { state: 'cancelled', failure })
-    await endAttempt(transaction, job, { outcome: 'failed', failure })
+    await endMootJob(transaction, job)
   }
   return null
 }

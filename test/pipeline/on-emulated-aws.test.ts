@@ -43,12 +43,13 @@ test('a hint reaches the builder over SQS, and what it uploads to S3 is publishe
   const builder = await world.addBuilder('b1')
   const { job, outPath, derivation } = await seedBuild(world, await world.addFlake('fleet'))
   const environment = await environmentOf()
+  const { QUEUE_URL_BUILD: buildQueue = '' } = environment
   const log = (): void => {}
 
   const relay = relayOutbox(withDatabase(readRelay(environment), 'cf_scheduler'), { log })
   expect(await relay.handler()).toMatchObject({ sent: 1, refused: 0 })
   const clients = awsClients({ region: 'us-east-1', endpoint: { sqs: aws.endpoint, s3: aws.endpoint } })
-  const [message] = await queue(clients.sqs, environment['QUEUE_URL_BUILD'] ?? '').receive({ waitSeconds: 1 })
+  const [message] = await queue(clients.sqs, buildQueue).receive({ waitSeconds: 1 })
   const hint = jobHint.parse(JSON.parse(message?.body ?? ''))
   expect(hint).toEqual({ v: 1, job, kind: 'build', attempt: 1 })
   const claimed = await builder.claim(['build'], { job: hint.job, attempt: hint.attempt })

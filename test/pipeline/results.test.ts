@@ -271,10 +271,11 @@ describe('what a claim that gets nothing is told', () => {
 
   test('a job of a flake that was deactivated ends without work', async () => {
     const idle = await world.addFlake('idle')
-    const { job } = await seedBuild(world, idle)
+    const { job, derivation } = await seedBuild(world, idle)
     await world.rows('update flake set active = false where id = $1', [idle])
     expect(await builder.claimAnswer(['build'], { job })).toEqual({ claimed: false, because: 'finished' })
     expect(await world.rows('select state from job where id = $1', [job])).toEqual([{ state: 'cancelled' }])
+    expect(await derivationOf(derivation)).toMatchObject({ state: 'failed', failure_class: 'cancelled' })
   })
 })
 

@@ -59,9 +59,8 @@ export { beginWork } from './job-work.ts'
 export {
   type ClaimedJob,
   claimJob,
-  endAttempt,
+  endMootJob,
   enqueueJob,
-  finishJob,
   heartbeatJob,
   type JobNotes,
   jobStanding,

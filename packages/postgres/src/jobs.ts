@@ -266,6 +266,16 @@ export async function failAttempt(
   return answer
 }
 
+/** Ends a job that was just claimed and turned out to have nothing to do. */
+export async function endMootJob(transaction: Database, job: ClaimedJob): Promise<void> {
+  const failure: Failure = { class: 'cancelled', message: MOOT }
+  await finishJob(transaction, job, { state: 'cancelled', failure })
+  await settleSubject(transaction, job, { failure, final: true })
+  await endAttempt(transaction, job, { outcome: 'failed', failure })
+}
+
+const MOOT = 'nothing is left to do: the flake is inactive, or the work is done'
+
 /** Only an operator cancels: a builder that gave up by itself leaves the job to another one. */
 function classOf(job: OpenJob, reported: FailureClass): FailureClass {
   if (job.notes.cancel === true) return 'cancelled'
@@ -274,7 +284,8 @@ function classOf(job: OpenJob, reported: FailureClass): FailureClass {
 
 const FLAKE_FAILED = 'update flake set last_error = $2 where id = $1'
 const COMMIT_FAILED = 'update commit set state = $2, error = $3 where id = $1'
-const DERIVATION_FAILED = 'update derivation set state = $2, failure_class = $3, error = $4 where id = $1'
+const DERIVATION_FAILED = `
+update derivation set state = $2, failure_class = $3, error = $4 where id = $1 and state not in ('built', 'cached')`
 const SCAN_FAILED = `
 with put as (
   insert into scan (tenant_id, derivation_id, out_path, job_id, outcome, message)
