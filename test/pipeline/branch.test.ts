@@ -306,3 +306,34 @@ test('facts with NUL are refused before they reach the database', async () => {
   const answer = await builder.evaluations(held, [{ ...evaluatedOk('a', 'nul'), facts: { name: 'a\0b' } }])
   expect(answer).toMatchObject({ status: 422, body: { code: 'bad_text' } })
 })
+
+test('two builders that evaluate two commits at once with shared derivations both succeed', async () => {
+  const flake = await world.addFlake('twins')
+  const other = await world.addBuilder('b2')
+  await resolve(flake, { commits: ['tw1', 'tw2'], head: 'tw2' })
+  const jobs = await world.rows(
+    `select j.id from job j join commit c on c.id = j.subject where c.flake_id = $1 order by c.position`,
+    [flake],
+  )
+  const names = Array.from({ length: 20 }, (_, n) => `host-${n}`)
+  const both = await Promise.all(
+    [builder, other].map(async (by, n) => {
+      const held = await by.claim(['evaluate'], { job: String(jobs[n]?.['id']) })
+      if (held === null) throw new Error('no evaluate job was given')
+      const order = n === 0 ? names : names.toReversed()
+      const batches = [order.slice(0, 10), order.slice(10)]
+      const answers = []
+      for (const batch of batches) {
+        const evaluations = batch.map((name) => evaluatedOk(name, `shared-${Number(name.slice(5)) % 7}`))
+        answers.push(await by.evaluations(held, evaluations))
+      }
+      return answers
+    }),
+  )
+  expect(both.flat().map(({ status, body }) => ({ status, recorded: body['recorded'] }))).toEqual(
+    Array.from({ length: 4 }, () => ({ status: 200, recorded: 10 })),
+  )
+  const builds = `select count(*), count(distinct subject) as subjects from job where kind = 'build'
+    and subject in (select e.derivation_id from evaluation e join commit c on c.id = e.commit_id where c.flake_id = $1)`
+  expect(await world.rows(builds, [flake])).toEqual([{ count: 20, subjects: 20 }])
+})
