@@ -19,7 +19,7 @@ export type DatabaseConfig = {
   readonly auth: 'iam' | 'password-file' | 'trust'
   readonly region: string | undefined
   readonly passwordFile: string | undefined
-  /** PEM bundle of the authorities; TLS with the host name verified. Only loopback may be without. */
+  /** PEM bundle of the authorities; TLS with the host name verified. Only this machine may be without. */
   readonly caFile: string | undefined
   readonly connectionsMax: number
 }
@@ -52,12 +52,14 @@ export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConf
 
 /**
  * Opens the pool; connects on first use.
- * @throws {Error} when a database that is not on loopback would be reached without TLS.
+ * @throws {Error} when a database that is neither on loopback nor behind a Unix socket would be reached without TLS.
  */
 export function openDatabase(config: DatabaseConfig, applicationName: string): Pool {
-  const loopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host)
-  if (config.caFile === undefined && !loopback)
-    throw new Error(`DATABASE_CA_FILE is not set: ${config.host} is not loopback, so TLS must be verified`)
+  const local = config.host.startsWith('/') || ['127.0.0.1', '::1', 'localhost'].includes(config.host)
+  if (config.caFile === undefined && !local)
+    throw new Error(
+      `DATABASE_CA_FILE is not set: ${config.host} is not this machine, so TLS must be verified`,
+    )
   return connect({
     host: config.host,
     port: config.port,

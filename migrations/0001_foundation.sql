@@ -1,8 +1,8 @@
 -- compatible
 -- Roles, tenants and the two helpers every later table uses.
 --
--- One login role per program. In AWS each connects with an IAM token (rds_iam); on one machine the
--- server connects over loopback. None of them owns a table, so forced row-level security binds them all.
+-- One login role per program. In AWS each connects with an IAM token (rds_iam); on one machine one login is a member
+-- of them and becomes the program's own. None of them owns a table, so forced row-level security binds them all.
 do $$
 declare r text;
 begin
@@ -70,3 +70,7 @@ create table environment (
 );
 
 select isolate_tenant(array['tenant', 'environment']);
+
+-- Who owns the tables makes tenants, and must find one by its name. Where the owner is no superuser (RDS), forced
+-- row-level security binds it as well.
+create policy owner on tenant for select to current_user using (true);

@@ -58,7 +58,7 @@ async function check(files: readonly Generated[]): Promise<number> {
 async function onFreshDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const dataDir = await mkdtemp(join(tmpdir(), 'cf-schema-'))
   await chmod(dataDir, 0o755)
-  const postgres = await startEmbeddedPostgres({ dataDir, ephemeral: true })
+  const postgres = await startEmbeddedPostgres({ dataDir, access: 'trust', ephemeral: true })
   try {
     return await work(postgres.url)
   } finally {

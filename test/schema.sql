@@ -78,8 +78,7 @@ create table audit_event (
   leaf_hash bytea generated always as (sha256(('\x00'::bytea || body))) stored,
   created_at timestamp with time zone not null default now(),
   constraint audit_event_body_check CHECK ((length(body) <= 65535)),
-  constraint audit_event_pkey PRIMARY KEY (id),
-  constraint audit_event_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint audit_event_pkey PRIMARY KEY (id)
 );
 CREATE INDEX audit_event_newest ON public.audit_event USING btree (tenant_id, id DESC);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.audit_event FOR EACH ROW EXECUTE FUNCTION refuse_change();
@@ -92,9 +91,7 @@ grant on audit_event: insert to cf_builders; insert to cf_cache; insert, select 
 create table audit_pending (
   event_id text not null,
   tenant_id text not null,
-  constraint audit_pending_event_id_fkey FOREIGN KEY (event_id) REFERENCES audit_event(id),
-  constraint audit_pending_pkey PRIMARY KEY (event_id),
-  constraint audit_pending_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint audit_pending_pkey PRIMARY KEY (event_id)
 );
 alter table audit_pending enable row level security;
 alter table audit_pending force row level security;
@@ -125,7 +122,7 @@ grant on column nix_version of builder: update to cf_builders;
 grant on column systems of builder: update to cf_builders;
 grant on column scanner of builder: update to cf_builders;
 grant on column isolation of builder: update to cf_builders;
-grant on column last_seen_at of builder: update to cf_builders;
+grant on column last_seen_at of builder: update to cf_builders; update to cf_cache;
 
 create table builder_key (
   key_id text not null,
@@ -414,8 +411,7 @@ create table evidence_object (
   created_at timestamp with time zone not null default now(),
   constraint evidence_object_check CHECK ((sha256(body) = sha256)),
   constraint evidence_object_pkey PRIMARY KEY (tenant_id, sha256),
-  constraint evidence_object_sha256_check CHECK ((length(sha256) = 32)),
-  constraint evidence_object_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint evidence_object_sha256_check CHECK ((length(sha256) = 32))
 );
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.evidence_object FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.evidence_object FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
@@ -630,9 +626,7 @@ create table report_receipt (
   digest bytea not null,
   received_at timestamp with time zone not null default now(),
   constraint report_receipt_kind_check CHECK ((kind = ANY (ARRAY['state'::text, 'heartbeat'::text]))),
-  constraint report_receipt_pkey PRIMARY KEY (system_id, report_id),
-  constraint report_receipt_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
-  constraint report_receipt_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint report_receipt_pkey PRIMARY KEY (system_id, report_id)
 );
 CREATE INDEX report_receipt_age ON public.report_receipt USING btree (received_at);
 alter table report_receipt enable row level security;
@@ -719,6 +713,7 @@ create table store_path (
   constraint store_path_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
   constraint store_path_tenant_id_path_key UNIQUE (tenant_id, path)
 );
+CREATE INDEX store_path_unpublished ON public.store_path USING btree (tenant_id, id) WHERE (published_at IS NULL);
 alter table store_path enable row level security;
 alter table store_path force row level security;
 create policy tenant on store_path for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
@@ -842,8 +837,7 @@ create table system_state (
   constraint system_state_assurance_check CHECK ((assurance = ANY (ARRAY['rfc9421'::text, 'legacy'::text]))),
   constraint system_state_change_reason_check CHECK ((change_reason = ANY (ARRAY['startup'::text, 'config_change'::text, 'state_delta'::text, 'cf_deployment'::text]))),
   constraint system_state_pkey PRIMARY KEY (id),
-  constraint system_state_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
-  constraint system_state_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint system_state_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id)
 );
 CREATE INDEX system_state_by_path ON public.system_state USING btree (tenant_id, current_path);
 CREATE INDEX system_state_newest ON public.system_state USING btree (system_id, received_at DESC);
@@ -864,6 +858,7 @@ create table tenant (
 );
 alter table tenant enable row level security;
 alter table tenant force row level security;
+create policy owner on tenant for select to postgres using true;
 create policy presented on tenant for select to public using (id = ( SELECT cf_lookup() AS cf_lookup));
 create policy scheduler on tenant for select to cf_scheduler using true;
 create policy tenant on tenant for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
@@ -1176,7 +1171,10 @@ create view system_drift with (security_invoker=true) as
     running.last_position AS running_position,
     running_commit.rev AS running_rev,
     running_commit.committed_at AS running_at,
-    GREATEST(desired."position" - running.last_position, 0::bigint) AS commits_behind,
+        CASE
+            WHEN desired."position" < running.last_position THEN 0::bigint
+            ELSE desired."position" - running.last_position
+        END AS commits_behind,
     cur.booted_path IS NOT NULL AND cur.booted_path <> cur.current_path AS reboot_needed,
     cur.profile_path IS NOT NULL AND cur.profile_path <> cur.current_path AS not_persisted,
     pinned.yes AS pinned,
@@ -1356,7 +1354,7 @@ AS $function$
     select j.id, j.attempt from job j
     where j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
       and (wanted is null or j.id = wanted) and (wanted_attempt is null or j.attempt = wanted_attempt)
-      and (not j.payload ? 'system' or j.payload ->> 'system' = 'builtin'
+      and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
            or exists (select from builder b where b.id = claim_job.builder and j.payload ->> 'system' = any (b.systems)))
     order by j.priority desc, j.id
     limit 1
@@ -1601,22 +1599,27 @@ end $function$;
 CREATE OR REPLACE FUNCTION public.ingest_reports(tenant text, reports jsonb, bodies bytea[], events bytea[])
  RETURNS TABLE(n integer, outcome text, kind text, received_at timestamp with time zone)
  LANGUAGE plpgsql
+ SET plan_cache_mode TO 'force_generic_plan'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
 AS $function$
 declare
-  known integer[]; fresh integer[]; states integer[]; beats integer[]; first_use boolean;
+  known integer[]; fresh integer[]; states integer[]; beats integer[]; first_use text[];
 begin
   perform set_config('cf.tenant', tenant, true);
-  if (select count(*) <> count(distinct r.item ->> 'system') from jsonb_array_elements(reports) r(item)) then
+  if (select count(*) <> count(distinct r.system) from jsonb_to_recordset(reports) as r(system text)) then
     raise exception 'a batch holds one report a system' using errcode = 'invalid_parameter_value';
   end if;
 
   with report as (
-    select r.n::integer as n, r.item ->> 'key' as key_id, r.item ->> 'system' as system_id,
-           r.item ->> 'hostname' as hostname, r.item ->> 'nonce' as nonce,
-           (r.item ->> 'expires_at')::timestamptz as expires_at, r.item ->> 'assurance' as assurance
-    from jsonb_array_elements(reports) with ordinality r(item, n)
+    select r.* from rows from (jsonb_to_recordset(reports) as (
+      key text, system text, hostname text, nonce text, expires_at timestamptz, assurance text
+    )) with ordinality as r(key_id, system_id, hostname, nonce, expires_at, assurance, n)
   ), caller as materialized (
-    select r.*, k.rfc9421_used_at is null and r.assurance = 'rfc9421' as first_use
+    select r.n::integer as n, r.key_id, r.nonce, r.expires_at,
+           case when k.rfc9421_used_at is null and r.assurance = 'rfc9421' then r.key_id end as first_use
     from report r
     join system_key k on k.key_id = r.key_id and k.system_id = r.system_id and k.status = 'active'
     join system s on s.id = r.system_id and s.hostname = r.hostname and s.active
@@ -1627,22 +1630,20 @@ begin
     returning request_nonce.key_id
   )
   select array_agg(c.n), array_agg(c.n) filter (where s.key_id is not null),
-         coalesce(bool_or(c.first_use and s.key_id is not null), false)
+         array_agg(c.first_use) filter (where s.key_id is not null and c.first_use is not null)
   into known, fresh, first_use
   from caller c left join spent s on s.key_id = c.key_id;
 
-  if first_use then
-    update system_key k set rfc9421_used_at = (r.item ->> 'received_at')::timestamptz
-    from jsonb_array_elements(reports) with ordinality r(item, n)
-    where r.n = any (fresh) and k.key_id = r.item ->> 'key' and r.item ->> 'assurance' = 'rfc9421'
-      and k.rfc9421_used_at is null;
+  if first_use is not null then
+    update system_key k set rfc9421_used_at = now() where k.key_id = any (first_use);
   end if;
 
-  with report as (
-    select r.n::integer as n, r.item ->> 'system' as system_id, r.item ->> 'report_id' as report_id,
-           r.item ->> 'kind' as kind, decode(r.item ->> 'digest', 'hex') as digest,
-           (r.item ->> 'received_at')::timestamptz as received_at
-    from jsonb_array_elements(reports) with ordinality r(item, n) where r.n = any (fresh)
+  with report as materialized (
+    select r.n::integer as n, r.system_id, r.report_id, r.kind, decode(r.digest, 'hex') as digest, r.received_at
+    from rows from (jsonb_to_recordset(reports) as (
+      system text, report_id text, kind text, digest text, received_at timestamptz
+    )) with ordinality as r(system_id, report_id, kind, digest, received_at, n)
+    where r.n = any (fresh)
   ), receipt as (
     insert into report_receipt (system_id, report_id, tenant_id, kind, digest, received_at)
     select r.system_id, r.report_id, tenant,
@@ -1661,6 +1662,13 @@ begin
   if states is not null then perform record_states(tenant, reports, bodies, events, states); end if;
   if beats is not null then perform record_heartbeats(tenant, reports, beats); end if;
 
+  if coalesce(cardinality(states), 0) + coalesce(cardinality(beats), 0) = jsonb_array_length(reports) then
+    return query
+    select r.n::integer, 'recorded', case when r.n = any (states) then 'state' else 'heartbeat' end, r.received_at
+    from rows from (jsonb_to_recordset(reports) as (received_at timestamptz)) with ordinality as r(received_at, n);
+    return;
+  end if;
+
   return query
   select r.n::integer,
          case when not coalesce(r.n = any (known), false) then 'refused'
@@ -1668,11 +1676,11 @@ begin
               when r.n = any (states) or r.n = any (beats) then 'recorded'
               when f.report_id is null then 'state_required'
               else 'duplicate' end,
-         coalesce(f.kind, case when r.n = any (states) then 'state' else 'heartbeat' end),
-         coalesce(f.received_at, (r.item ->> 'received_at')::timestamptz)
-  from jsonb_array_elements(reports) with ordinality r(item, n)
-  left join report_receipt f on r.n = any (fresh) and f.system_id = r.item ->> 'system'
-                            and f.report_id = r.item ->> 'report_id'
+         coalesce(f.kind, 'state'),
+         coalesce(f.received_at, r.received_at)
+  from rows from (jsonb_to_recordset(reports) as (system text, report_id text, received_at timestamptz))
+         with ordinality as r(system_id, report_id, received_at, n)
+  left join report_receipt f on f.system_id = r.system_id and f.report_id = r.report_id
   order by r.n;
 end $function$;
 
@@ -1865,8 +1873,10 @@ CREATE OR REPLACE FUNCTION public.record_heartbeats(tenant text, reports jsonb, 
 AS $function$
 begin
   with beat as materialized (
-    select r.item ->> 'system' as system_id, (r.item ->> 'received_at')::timestamptz as at
-    from jsonb_array_elements(reports) with ordinality r(item, n) where r.n = any (chosen) order by r.item ->> 'system'
+    select r.system_id, r.at
+    from rows from (jsonb_to_recordset(reports) as (system text, received_at timestamptz))
+           with ordinality as r(system_id, at, n)
+    where r.n = any (chosen) order by r.system_id
   ), seen as (
     update system_current c set heartbeat_at = greatest(c.heartbeat_at, b.at), seen_at = greatest(c.seen_at, b.at)
     from beat b where c.system_id = b.system_id
@@ -1887,27 +1897,31 @@ AS $function$
 declare moved text[];
 begin
   with report as materialized (
-    select r.n::integer as n, r.item ->> 'event_id' as event_id from jsonb_array_elements(reports) with ordinality r(item, n)
-    where r.n = any (chosen) order by r.item ->> 'system'
+    select r.event_id, r.body, r.event
+    from rows from (jsonb_to_recordset(reports) as (system text, event_id text), unnest(bodies), unnest(events))
+           with ordinality as r(system_id, event_id, body, event, n)
+    where r.n = any (chosen) order by r.system_id
   ), evidence as (
     insert into evidence_object (tenant_id, sha256, body)
-    select tenant, sha256(bodies[r.n]), bodies[r.n] from report r
+    select tenant, sha256(r.body), r.body from report r
     on conflict do nothing
   ), event as (
-    insert into audit_event (id, tenant_id, type, body) select r.event_id, tenant, 'agent.report', events[r.n] from report r
+    insert into audit_event (id, tenant_id, type, body) select r.event_id, tenant, 'agent.report', r.event from report r
   )
   insert into audit_pending (event_id, tenant_id) select r.event_id, tenant from report r;
 
   with report as materialized (
-    select r.item ->> 'system' as system_id, r.item ->> 'report_id' as report_id, r.item ->> 'assurance' as assurance,
-           decode(r.item ->> 'digest', 'hex') as digest, (r.item ->> 'collected_at')::timestamptz as collected_at,
-           (r.item ->> 'received_at')::timestamptz as received_at, sha256(bodies[r.n]) as evidence, s.*
-    from jsonb_array_elements(reports) with ordinality r(item, n),
-         jsonb_to_record(r.item -> 'state') as s(
+    select r.system_id, r.report_id, r.assurance, decode(r.digest, 'hex') as digest, r.collected_at, r.received_at,
+           sha256(r.body) as evidence, s.*
+    from rows from (jsonb_to_recordset(reports) as (
+           system text, report_id text, assurance text, digest text, collected_at timestamptz, received_at timestamptz,
+           state jsonb), unnest(bodies))
+           with ordinality as r(system_id, report_id, assurance, digest, collected_at, received_at, state, body, n),
+         jsonb_to_record(r.state) as s(
            id text, change_reason text, current_path text, booted_path text, profile_path text, generation bigint,
            boot_id text, revision text, failed_units text[], agent_version text, nixos_version text, kernel text, facts jsonb)
     where r.n = any (chosen)
-    order by r.item ->> 'system'
+    order by r.system_id
   ), history as (
     insert into system_state (id, tenant_id, system_id, report_id, digest, change_reason, current_path, booted_path,
                               profile_path, facts, assurance, evidence_sha256, collected_at, received_at)
@@ -1936,9 +1950,14 @@ begin
   select array_agg(c.system_id) into moved from current c;
 
   if coalesce(cardinality(moved), 0) < cardinality(chosen) then
-    update system_current c set seen_at = greatest(c.seen_at, (r.item ->> 'received_at')::timestamptz)
-    from jsonb_array_elements(reports) with ordinality r(item, n)
-    where r.n = any (chosen) and c.system_id = r.item ->> 'system' and not c.system_id = any (coalesce(moved, '{}'));
+    with late as materialized (
+      select r.system_id, r.received_at
+      from rows from (jsonb_to_recordset(reports) as (system text, received_at timestamptz))
+             with ordinality as r(system_id, received_at, n)
+      where r.n = any (chosen) and not r.system_id = any (coalesce(moved, '{}'))
+    )
+    update system_current c set seen_at = greatest(c.seen_at, r.received_at)
+    from late r where c.system_id = r.system_id;
   end if;
 end $function$;
 

@@ -28,7 +28,13 @@ async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
     )
     await aws.ensureBucket(BUCKET)
     const { endpoint } = aws
-    return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: () => aws.close() }
+    return {
+      endpoint,
+      region: config.region,
+      bucket: BUCKET,
+      queues: asRecord(queues),
+      stop: () => aws.close(),
+    }
   } catch (error) {
     await aws.close()
     throw error

@@ -1,9 +1,13 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '@crystal-forge/functions/log.ts'
-import type { ConnectOptions } from '@crystal-forge/postgres'
+import type { ConnectOptions, Database } from '@crystal-forge/postgres'
 import type { ServerConfig } from './config.ts'
+import { admitOwner, ensureLoginRole, LOGIN_ROLE } from './database-login.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
+import { writeSecretOnce } from './secret-files.ts'
+import { supervisePostgres } from './supervise-postgres.ts'
 
 /** The database of a server: how its owner connects, and what the functions are told. */
 export type OpenDatabase = {
@@ -11,12 +15,14 @@ export type OpenDatabase = {
   readonly owner: ConnectOptions
   /** Variables of `functions/database.ts`, but for the role, which is each function's own. */
   readonly functions: Readonly<Record<string, string>>
+  /** Run by the owner after the migrations: who logs in for the functions may become their roles. */
+  admitFunctions(owner: Database): Promise<void>
   /** For people, without a password. */
   readonly url: string
   stop(): Promise<void>
 }
 
-/** Starts the embedded Postgres, or takes the one that the configuration names. */
+/** Starts the embedded Postgres and looks after it, or takes the one that the configuration names. */
 export async function openServerDatabase(config: ServerConfig, log: Log): Promise<OpenDatabase> {
   return config.database.kind === 'embedded'
     ? embedded(config, log)
@@ -24,21 +30,32 @@ export async function openServerDatabase(config: ServerConfig, log: Log): Promis
 }
 
 async function embedded(config: ServerConfig, log: Log): Promise<OpenDatabase> {
+  const superuserFile = await ensurePassword(config.dataDir, 'database-superuser-password')
+  const loginFile = await ensurePassword(config.dataDir, 'database-login-password')
   const postgres = await startEmbeddedPostgres({
     dataDir: join(config.dataDir, 'postgres'),
+    access: { passwordFile: superuserFile },
     ephemeral: config.ephemeral,
     log: (line) => log('debug', line, { part: 'postgres' }),
   })
+  const supervision = supervisePostgres(postgres, log)
+  const { host, port, user } = postgres
   return {
-    owner: { host: postgres.host, port: postgres.port, user: postgres.user, database: 'postgres' },
+    owner: { host, port, user, database: 'postgres', password: () => readPassword(superuserFile) },
     functions: {
-      DATABASE_HOST: postgres.host,
-      DATABASE_PORT: String(postgres.port),
+      DATABASE_HOST: host,
+      DATABASE_PORT: String(port),
       DATABASE_NAME: 'postgres',
-      DATABASE_AUTH: 'trust',
+      DATABASE_LOGIN: LOGIN_ROLE,
+      DATABASE_AUTH: 'password-file',
+      DATABASE_PASSWORD_FILE: loginFile,
     },
+    admitFunctions: async (owner) => ensureLoginRole(owner, await readPassword(loginFile)),
     url: postgres.url,
-    stop: () => postgres.stop(),
+    stop: async () => {
+      await supervision.stop()
+      await postgres.stop()
+    },
   }
 }
 
@@ -49,8 +66,6 @@ async function external(
   const { target } = database
   const ca = target.caFile === undefined ? undefined : await readFile(target.caFile, 'utf8')
   const passwordFile = database.passwordFile ?? (await keepPassword(dataDir, target.password))
-  const password =
-    passwordFile === undefined ? undefined : async () => (await readFile(passwordFile, 'utf8')).trim()
   const variables: Record<string, string> = {
     DATABASE_HOST: target.host,
     DATABASE_PORT: String(target.port),
@@ -67,21 +82,39 @@ async function external(
       port: target.port,
       database: target.database,
       user: target.user,
-      password,
+      password: passwordFile === undefined ? undefined : () => readPassword(passwordFile),
       tls: target.tls === undefined ? undefined : { ...target.tls, ca },
     },
     functions: variables,
+    admitFunctions: admitOwner,
     url: `postgres://${target.user}@${target.host}:${target.port}/${target.database}`,
     stop: async () => {},
   }
 }
 
+/** A random password of our own, kept in the secrets directory. A new one is set in the database at the next start. */
+async function ensurePassword(dataDir: string, name: string): Promise<string> {
+  const path = join(await secretsDirectory(dataDir), name)
+  await writeSecretOnce(path, randomBytes(32).toString('base64url'))
+  if (!/^[A-Za-z0-9_-]{43}$/.test(await readPassword(path)))
+    throw new Error(`${path} holds no password of ours (43 letters and digits); remove it to get a new one`)
+  return path
+}
+
 /** The functions are told of files only; a password that came in a URL is put into one, readable by us alone. */
 async function keepPassword(dataDir: string, password: string | undefined): Promise<string | undefined> {
   if (password === undefined) return undefined
-  const directory = join(dataDir, 'secrets')
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  const path = join(directory, 'database-password')
+  const path = join(await secretsDirectory(dataDir), 'database-password')
   await writeFile(path, `${password}\n`, { mode: 0o600 })
   return path
+}
+
+async function secretsDirectory(dataDir: string): Promise<string> {
+  const directory = join(dataDir, 'secrets')
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  return directory
+}
+
+async function readPassword(path: string): Promise<string> {
+  return (await readFile(path, 'utf8')).trim()
 }

@@ -92,6 +92,7 @@ test.runIf(process.getuid?.() === 0)('root may keep data where only root can go'
   const closed = mkdtempSync(join(root, 'closed-'))
   const postgres = await startEmbeddedPostgres({
     dataDir: join(closed, 'data'),
+    access: 'trust',
     systemDir: join(root, 'system'),
     ephemeral: true,
   })
@@ -110,7 +111,7 @@ test.runIf(process.getuid?.() === 0)('an ordinary user runs it too', async () =>
 })
 
 function start(name: string, more: { ephemeral?: boolean } = {}): Promise<EmbeddedPostgres> {
-  return startEmbeddedPostgres({ dataDir: join(root, name), ephemeral: true, ...more })
+  return startEmbeddedPostgres({ dataDir: join(root, name), access: 'trust', ephemeral: true, ...more })
 }
 
 async function value(postgres: EmbeddedPostgres, sql: string): Promise<unknown> {
@@ -130,7 +131,7 @@ type Started = { readonly program: number; readonly pid: number }
 async function startInAnotherProgram(dataDir: string, uid?: number): Promise<Started> {
   const script = `
     const { startEmbeddedPostgres } = await import(${JSON.stringify(new URL('./embedded-postgres.ts', import.meta.url).href)})
-    const postgres = await startEmbeddedPostgres({ dataDir: process.argv[1], ephemeral: true })
+    const postgres = await startEmbeddedPostgres({ dataDir: process.argv[1], access: 'trust', ephemeral: true })
     process.on('SIGTERM', () => postgres.stop().then(() => process.exit()))
     console.log(postgres.pid)
     setInterval(() => {}, 1000)`

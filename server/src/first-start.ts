@@ -6,25 +6,53 @@ import { writeSecretOnce } from './secret-files.ts'
 
 /**
  * Makes the tenant of a one-machine installation and its first admin token, which lies in a file that only the
- * service's user reads. Starting again changes nothing; a token that was revoked stays revoked.
+ * service's user reads. Starting again changes nothing; a token that was revoked stays revoked. The owner of the schema
+ * need not be a superuser: row-level security binds it like everybody.
+ *
+ * @param owner one connection, not a pool: tenant and token belong to one transaction.
  */
 export async function ensureTenantAndToken(
   owner: Database,
   options: { readonly tenant: string; readonly adminTokenFile: string },
 ): Promise<{ readonly tenantId: string }> {
-  const { rows } = await owner.query<{ id: string }>(
-    `insert into tenant (name) values ($1) on conflict (name) do update set name = excluded.name returning id`,
-    [options.tenant],
-  )
-  const tenantId = rows[0]?.id
-  if (tenantId === undefined) throw new Error(`tenant ${options.tenant} could not be made`)
   await writeSecretOnce(options.adminTokenFile, `cf_${randomBytes(32).toString('base64url')}`)
   const token = (await readFile(options.adminTokenFile, 'utf8')).trim()
-  await owner.query(
-    `insert into api_token (tenant_id, name, role, token_sha256, created_by, expires_at)
-     values ($1, 'first admin token', 'admin', $2, 'first start', now() + interval '365 days')
-     on conflict (token_sha256) do nothing`,
-    [tenantId, tokenDigest(token)],
-  )
-  return { tenantId }
+  if (!/^cf_[A-Za-z0-9_-]{43}$/.test(token))
+    throw new Error(
+      `${options.adminTokenFile} holds no token (cf_ and 43 letters); remove it to get a new one at the next start`,
+    )
+  await owner.query('begin')
+  try {
+    const tenantId = await ensureTenant(owner, options.tenant)
+    await owner.query(ENSURE_TOKEN, [tokenDigest(token)])
+    await owner.query('commit')
+    return { tenantId }
+  } catch (error) {
+    await owner.query('rollback').catch(() => {})
+    throw error
+  }
 }
+
+/** Two that start at once get the same tenant. The transaction is the tenant's afterwards. */
+async function ensureTenant(owner: Database, name: string): Promise<string> {
+  await owner.query(`select set_config('cf.tenant', new_id('t'), true)`)
+  await owner.query('insert into tenant (id, name) values (cf_tenant(), $1) on conflict do nothing', [name])
+  const { rows } = await owner.query<{ id: string }>(
+    `select id, set_config('cf.tenant', id, true) from tenant where name = $1`,
+    [name],
+  )
+  const id = rows[0]?.id
+  if (id === undefined)
+    throw new Error(`the tenant ${name} cannot be seen: DATABASE_URL must name the owner of its tables`)
+  return id
+}
+
+const ENSURE_TOKEN = `
+with made as (
+  insert into api_token (tenant_id, name, role, token_sha256, created_by, expires_at)
+  values (cf_tenant(), 'first admin token', 'admin', $1, 'first start', now() + interval '365 days')
+  on conflict (token_sha256) do nothing
+  returning id, name, role, expires_at
+)
+select record_event('token.created', '{"kind": "system", "name": "first start"}',
+                    jsonb_build_object('created', id, 'name', name, 'role', role, 'expires_at', expires_at)) from made`

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { type HttpHandler, problem } from '@crystal-forge/functions/http-api.ts'
 import type { Log } from '@crystal-forge/functions/log.ts'
 import type { FunctionName, Route } from '@crystal-forge/functions/routes.ts'
@@ -21,6 +22,7 @@ export type GatewayOptions = {
  */
 export function createGateway(options: GatewayOptions): Server {
   const match = compileRoutes(options.routes)
+  const closing = new WeakSet<Socket>()
   const server = createServer(
     {
       // Above the 16 KiB that the handlers allow, so that the refusal is theirs and says what is wrong.
@@ -30,9 +32,14 @@ export function createGateway(options: GatewayOptions): Server {
       keepAliveTimeout: 75_000,
     },
     (request, response) => {
+      // What follows a refused body on its connection is not answered, so it must not happen either.
+      if (closing.has(request.socket)) return
       answer(options, match, request)
         .catch((error: unknown) => failure(options.log, request, error))
-        .then((result) => send(response, result))
+        .then((result) => {
+          if (result.close === true) closing.add(request.socket)
+          send(request, response, result)
+        })
         .catch((error: unknown) => options.log('warn', 'answer not sent', { error }))
     },
   )
@@ -47,8 +54,12 @@ type Result = APIGatewayProxyStructuredResultV2 & { readonly close?: boolean }
 
 async function answer(options: GatewayOptions, match: Match, request: IncomingMessage): Promise<Result> {
   const { path, query } = splitTarget(request.url ?? '/')
+  if (!isPath(path)) return { ...asResult(BAD_TARGET), close: true }
   const found = match(request.method ?? 'GET', path)
-  if (found === undefined) return { ...refuseUnknown(request.method ?? 'GET', path), close: true }
+  if (found === undefined) {
+    const detail = `there is no ${request.method} ${path.slice(0, 200)}`
+    return { ...asResult(problem(404, 'no_route', detail)), close: true }
+  }
   const body = await readBody(request, found.route.bodyBytesMax)
   if (body === 'too large')
     return {
@@ -70,17 +81,12 @@ function splitTarget(target: string): { path: string; query: string } {
     : { path: target.slice(0, mark), query: target.slice(mark + 1) }
 }
 
-/** A path that no route can have is refused before it is looked up (wire.md, "Paths"). */
-function refuseUnknown(method: string, path: string): Result {
-  if (!/^\/[A-Za-z0-9._~/-]*$/.test(path) || /\/\/|\/\.{1,2}(\/|$)/.test(path))
-    return asResult(
-      problem(
-        400,
-        'bad_target',
-        'the path may hold A-Z a-z 0-9 . _ ~ - and single slashes, and no dot segments',
-      ),
-    )
-  return asResult(problem(404, 'no_route', `there is no ${method} ${path.slice(0, 200)}`))
+/**
+ * wire.md, "Paths": what is not one is refused before it is looked up. So are the other forms of a target: the absolute
+ * one, which would name a host beside the Host header, and `*`.
+ */
+function isPath(path: string): boolean {
+  return /^\/[A-Za-z0-9._~/-]*$/.test(path) && !/\/\/|\/\.{1,2}(\/|$)/.test(path)
 }
 
 /** Reads at most one byte more than is allowed; a request whose body breaks off never reaches a handler. */
@@ -88,7 +94,8 @@ async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buf
   if (Number(request.headers['content-length'] ?? 0) > bytesMax) return 'too large'
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of request) {
+  // Leaving the loop early would otherwise close the connection, and the refusal could not be sent.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     bytes += chunk.length
     if (bytes > bytesMax) return 'too large'
     chunks.push(chunk)
@@ -100,12 +107,13 @@ type Parsed = { route: Route; parameters: Record<string, string>; path: string; 
 
 function toEvent(request: IncomingMessage, parsed: Parsed): APIGatewayProxyEventV2 {
   const time = new Date()
-  const headers = joinHeaders(request.rawHeaders)
+  const { cookie, ...headers } = joinHeaders(request.rawHeaders)
   return {
     version: '2.0',
     routeKey: parsed.route.key,
     rawPath: parsed.path,
     rawQueryString: parsed.query,
+    ...(cookie === undefined ? {} : { cookies: cookie.split(/; */) }),
     headers,
     ...(parsed.query === '' ? {} : { queryStringParameters: joinQuery(parsed.query) }),
     pathParameters: parsed.parameters,
@@ -181,7 +189,7 @@ function asResult(reply: ReturnType<typeof problem>): Result {
   return { statusCode: reply.status, headers: { ...reply.headers }, body: JSON.stringify(reply.body) }
 }
 
-function send(response: ServerResponse, result: Result): void {
+function send(request: IncomingMessage, response: ServerResponse, result: Result): void {
   if (response.destroyed) return
   const body = Buffer.from(result.body ?? '', result.isBase64Encoded === true ? 'base64' : 'utf8')
   for (const [name, value] of Object.entries(result.headers ?? {})) response.setHeader(name, String(value))
@@ -190,6 +198,24 @@ function send(response: ServerResponse, result: Result): void {
   response.setHeader('content-length', body.length)
   response.statusCode = result.statusCode ?? 200
   response.end(body)
+  if (!request.complete) discardRest(request)
 }
 
+/** A connection that is closed with bytes unread is reset, and the client may never see the answer. */
+function discardRest(request: IncomingMessage): void {
+  let bytes = 0
+  request.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > DISCARD_BYTES_MAX) request.destroy()
+  })
+  request.on('error', () => {})
+}
+
+const BAD_TARGET = problem(
+  400,
+  'bad_target',
+  'the path may hold A-Z a-z 0-9 . _ ~ - and single slashes, and no dot segments',
+)
+/** A client that still sends after the answer is let go on this long. */
+const DISCARD_BYTES_MAX = 8 * 1024 * 1024
 const RETRY_SOON = { headers: { 'retry-after': '1' } }

@@ -14,7 +14,7 @@ export const HELP = `Crystal Forge: the control plane in one process
 Environment:
   CRYSTAL_FORGE_CONFIG                a TOML file with the sections SERVER and DATABASE
   CRYSTAL_FORGE__SECTION__KEY         one setting over the file, e.g. CRYSTAL_FORGE__SERVER__PORT=3000
-  DATABASE_URL                        a Postgres (16 or newer) instead of the embedded one
+  DATABASE_URL                        a Postgres (18 or newer) instead of the embedded one
   AWS_ENDPOINT_URL                    an SQS and S3 endpoint instead of the embedded one
   CF_EPHEMERAL=1                      no fsync, for data that nobody will miss
 

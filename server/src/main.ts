@@ -12,15 +12,30 @@ async function main(argv: readonly string[]): Promise<number> {
   if (typeof asked === 'string') return complain(asked)
   if (asked.help) return say(HELP)
   if (asked.version) return say(`crystal-forge server ${VERSION}\n`)
-  const path = process.env['CRYSTAL_FORGE_CONFIG']
-  const text = path === undefined ? undefined : await readFile(path, 'utf8').catch(() => null)
-  if (text === null) return complain(`CRYSTAL_FORGE_CONFIG: ${path} cannot be read`)
-  const read = readConfig(process.env, text, asked.flags)
+  const file = await readConfigFile(process.env['CRYSTAL_FORGE_CONFIG'])
+  if ('error' in file) return complain(file.error)
+  const read = readConfig(process.env, file.text, asked.flags)
   if (!read.ok) return complain(read.errors.join('\n'))
   const log = quiet(jsonLog('server'), asked.verbose)
   for (const warning of read.warnings) log('warn', warning)
   if (asked.checkConfig) return say('the configuration is valid\n')
-  return serve(read.config, log)
+  return serve(read.config, log).catch((error: unknown) => {
+    log('debug', 'the start failed', { error })
+    return fail(error)
+  })
+}
+
+/** Without the variable, the original's file is read where it is there. */
+async function readConfigFile(
+  path: string | undefined,
+): Promise<{ text: string | undefined } | { error: string }> {
+  try {
+    return { text: await readFile(path ?? ORIGINAL_CONFIG, 'utf8') }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : error
+    if (path === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return { text: undefined }
+    return { error: `CRYSTAL_FORGE_CONFIG: ${path ?? ORIGINAL_CONFIG} cannot be read (${code})` }
+  }
 }
 
 async function serve(config: ServerConfig, log: Log): Promise<number> {
@@ -118,15 +133,25 @@ function complain(text: string): number {
   return 2
 }
 
+function fail(error: unknown): number {
+  const sentences: string[] = []
+  for (let at = error; at !== undefined; at = at instanceof Error ? at.cause : undefined)
+    sentences.push(at instanceof Error ? at.message : String(at))
+  process.stderr.write(`crystal-forge: ${[...new Set(sentences)].join(': ')}\n`)
+  return 1
+}
+
+const ORIGINAL_CONFIG = '/var/lib/crystal_forge/config.toml'
 const VERSION = '0.3.0'
 const MIGRATIONS = new URL('../../migrations', import.meta.url)
 
-main(process.argv.slice(2)).then(
-  (code) => {
-    process.exitCode = code
-  },
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-    process.exitCode = 1
-  },
-)
+main(process.argv.slice(2))
+  .catch(fail)
+  .then(
+    (code) => {
+      process.exitCode = code
+    },
+    () => {
+      process.exitCode = 1
+    },
+  )

@@ -10,11 +10,21 @@ import type { Binaries } from './postgres-binaries.ts'
 /** A running server. */
 export type Postmaster = { readonly pid: number; readonly port: number }
 
-export type Initdb = { readonly binaries: Binaries; readonly account: Account; readonly ephemeral: boolean }
+export type Making = { readonly binaries: Binaries; readonly account: Account; readonly ephemeral: boolean }
 
-/** Makes a cluster in an empty directory that the account owns. Throws with initdb's last words. */
-export async function initdb(directory: string, with_: Initdb): Promise<void> {
-  const args = ['-D', directory, '-U', 'postgres', '-A', 'trust', '--encoding=UTF8', '--locale=C']
+/**
+ * Makes a cluster in an empty directory that the account owns. `passwordFile` holds the superuser's password and can be
+ * read by the account; without one everybody is trusted. Throws with initdb's last words.
+ */
+export async function initdb(
+  directory: string,
+  with_: Making & { readonly passwordFile: string | undefined },
+): Promise<void> {
+  const access =
+    with_.passwordFile === undefined
+      ? ['-A', 'trust']
+      : ['-A', 'scram-sha-256', `--pwfile=${with_.passwordFile}`]
+  const args = ['-D', directory, '-U', 'postgres', ...access, '--encoding=UTF8', '--locale=C']
   const child = launch(with_.binaries.initdb, with_.ephemeral ? [...args, '--no-sync'] : args, with_.account)
   const words = collectTail(child, () => {})
   const end = await ended(child)
@@ -22,7 +32,29 @@ export async function initdb(directory: string, with_: Initdb): Promise<void> {
     throw new Error(`initdb could not make a cluster in ${directory} (${end}): ${words().join(' | ')}`)
 }
 
-export type StartPostmaster = Initdb & { readonly cluster: string; readonly log: (line: string) => void }
+/**
+ * Runs one statement as the superuser on a cluster that no server runs on, without any login. The statement goes through
+ * standard input, never the command line.
+ */
+export async function runInSingleUser(cluster: string, statement: string, making: Making): Promise<void> {
+  const args = ['--single', '-D', cluster, 'postgres']
+  const child = launch(making.binaries.postgres, args, making.account, 'pipe')
+  const words = collectTail(child, () => {})
+  const finished = ended(child)
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(`${statement}\n`)
+  const end = await finished
+  const failed = words().some((line) => /\b(ERROR|FATAL|PANIC):/.test(line))
+  if (end !== 'code 0' || failed)
+    throw new Error(`Postgres could not work on ${cluster} alone (${end}): ${words().join(' | ')}`)
+}
+
+export type StartPostmaster = Making & {
+  readonly cluster: string
+  /** Undefined: any free one. */
+  readonly port: number | undefined
+  readonly log: (line: string) => void
+}
 
 /** Starts a server on a cluster that has none and resolves when it accepts connections, after recovery if need be. */
 export async function startPostmaster(start: StartPostmaster): Promise<Postmaster> {
@@ -45,7 +77,7 @@ type Attempt =
   | { readonly kind: 'ended'; readonly end: string; readonly words: readonly string[] }
 
 async function attempt(start: StartPostmaster): Promise<Attempt> {
-  const port = await freePort()
+  const port = start.port ?? (await freePort())
   const child = launch(start.binaries.postgres, postgresArguments(start, port), start.account)
   const finished = ended(child)
   let sayReady: (word: 'ready') => void = () => {}
@@ -116,7 +148,7 @@ export function parsePidFile(text: string): PidFile | undefined {
 }
 
 /** Process ids are used again, so the number alone proves nothing: a postmaster works in its cluster directory. */
-async function runsOn(pid: number, cluster: string): Promise<boolean> {
+export async function runsOn(pid: number, cluster: string): Promise<boolean> {
   const directory = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
   return directory === cluster
 }
@@ -150,11 +182,16 @@ function signal(pid: number, name: 'SIGINT'): void {
  * Its own session, so that Ctrl-C in a terminal reaches only the program, which stops Postgres last. Its own small
  * environment, so that no PG* variable of the caller has a say.
  */
-function launch(program: string, args: readonly string[], account: Account): ChildProcess {
+function launch(
+  program: string,
+  args: readonly string[],
+  account: Account,
+  stdin: 'ignore' | 'pipe' = 'ignore',
+): ChildProcess {
   return spawn(program, args, {
     cwd: '/',
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
     env: { PATH: '/usr/bin:/bin:/run/current-system/sw/bin', LC_ALL: 'C', TZ: 'UTC' },
     ...(account.switchTo ? { uid: account.uid, gid: account.gid } : {}),
   })

@@ -30,7 +30,9 @@ export type SecretFiles = {
 export async function ensureSecretFiles(directory: string, cacheKeyName: string): Promise<SecretFiles> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const path = (name: string): string => join(directory, name)
-  await ensure(path('sealing.key'), () => encodeBase64(randomBytes(32)))
+  const sealing = await ensure(path('sealing.key'), () => encodeBase64(randomBytes(32)))
+  if (decodeBase64(sealing)?.length !== 32)
+    throw new Error(`${path('sealing.key')} is not the base64 of 32 bytes; restore it from a backup`)
   const job = await ensure(path('job-signing.key'), () => renderSeed(generateKeyPair().seed))
   const narinfo = await ensure(path('narinfo.key'), () => `${cacheKeyName}:${nixSecretKey()}`)
   return {

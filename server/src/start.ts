@@ -1,8 +1,9 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, realpath, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
 import { join } from 'node:path'
 import type { Log } from '@crystal-forge/functions/log.ts'
 import { ROUTES } from '@crystal-forge/functions/routes.ts'
-import { connect, migrate, readMigrations } from '@crystal-forge/postgres'
+import { connect, type Database, migrate, readMigrations } from '@crystal-forge/postgres'
 import { assembleFunctions, type Functions } from './assemble-functions.ts'
 import { type Aws, startAws } from './aws.ts'
 import type { ServerConfig } from './config.ts'
@@ -10,6 +11,7 @@ import { type OpenDatabase, openServerDatabase } from './database.ts'
 import { ensureTenantAndToken } from './first-start.ts'
 import { createGateway } from './gateway.ts'
 import { listen } from './listen.ts'
+import { holdMachineLock } from './machine-lock.ts'
 import { ensureSecretFiles, type SecretFiles } from './secret-files.ts'
 import { startTimer, type Timer } from './timers.ts'
 
@@ -47,6 +49,7 @@ export async function startServer(
       await step().catch((error: unknown) => log('error', 'a part did not stop', { error }))
   }
   try {
+    undo.push(await lockDirectory(config.dataDir))
     const [database, aws, secrets] = await startParts(config, log, undo)
     const tenantId = await prepareDatabase(config, database, { secrets, migrations, log })
     const started = await serve({ config, log, undo, database, aws, secrets, tenantId })
@@ -55,6 +58,18 @@ export async function startServer(
     await stop()
     throw error
   }
+}
+
+/** Two servers on one directory would give each other's builders the same objects and queues. */
+async function lockDirectory(dataDir: string): Promise<() => Promise<void>> {
+  const release = await holdMachineLock(`server:${await realpath(dataDir)}`)
+  if (release !== undefined) return release
+  const other = await readFile(join(dataDir, 'server.json'), 'utf8').then(
+    (text) => /"url": "([^"]*)"/.exec(text)?.[1],
+    () => undefined,
+  )
+  const where = other === undefined ? '' : ` (${other})`
+  throw new Error(`another server${where} runs on ${dataDir}: stop it, or choose another --data-dir`)
 }
 
 async function startParts(
@@ -90,10 +105,12 @@ async function prepareDatabase(
   try {
     const session = await pool.connect()
     try {
+      await requireVersion(session)
       const done = await migrate(session, await readMigrations(migrations))
       if (done.applied.length > 0) log('info', 'schema migrated', { applied: done.applied })
       for (const notice of done.notices) log('warn', notice)
       await session.query('select turn_nonce_partitions()')
+      await database.admitFunctions(session)
       const { tenantId } = await ensureTenantAndToken(session, {
         tenant: config.tenant,
         adminTokenFile: secrets.adminTokenFile,
@@ -105,6 +122,15 @@ async function prepareDatabase(
   } finally {
     await pool.end()
   }
+}
+
+async function requireVersion(session: Database): Promise<void> {
+  const { rows } = await session.query<{ version: string }>(
+    `select current_setting('server_version') as version`,
+  )
+  const version = rows[0]?.version ?? ''
+  if (Number.parseInt(version, 10) < POSTGRES_LEAST)
+    throw new Error(`the database is Postgres ${version}; at least ${POSTGRES_LEAST} is needed`)
 }
 
 type Parts = {
@@ -120,7 +146,7 @@ type Parts = {
 async function serve(parts: Parts): Promise<Started> {
   const { config, log, undo, aws, secrets, database, tenantId } = parts
   const portFile = join(config.dataDir, 'port')
-  const timers: { relay?: Timer } = {}
+  const timers: { relay?: Timer; sweep?: Timer } = {}
   let functions: Functions | undefined
   const gateway = createGateway({
     routes: ROUTES,
@@ -130,14 +156,15 @@ async function serve(parts: Parts): Promise<Started> {
       if (WRITES_OUTBOX.has(name)) timers.relay?.hint()
     },
   })
-  const port = await listen(gateway, { host: config.host, port: config.port, portFile })
   undo.push(async () => {
-    const closed = new Promise<void>((resolve) => gateway.close(() => resolve()))
-    gateway.closeIdleConnections()
-    setTimeout(() => gateway.closeAllConnections(), DRAIN_MS).unref()
-    await closed
+    await functions?.close()
   })
-  await writeFile(portFile, String(port))
+  undo.push(async () => {
+    await Promise.all([timers.relay?.stop(), timers.sweep?.stop()])
+  })
+  const port = await listen(gateway, { host: config.host, port: config.port, portFile })
+  undo.push(() => drain(gateway))
+  await writeFile(portFile, `${port}\n`)
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const url = `http://${host}:${port}`
   functions = assembleFunctions({
@@ -149,12 +176,8 @@ async function serve(parts: Parts): Promise<Started> {
     leaseS: config.leaseS,
     log,
   })
-  undo.push(() => functions?.close() ?? Promise.resolve())
   timers.relay = startTimer({ everyMs: RELAY_EVERY_MS, work: functions.relayOutbox, log })
-  const sweep = startTimer({ everyMs: config.sweepEveryS * 1000, work: functions.sweep, log })
-  undo.push(async () => {
-    await Promise.all([timers.relay?.stop(), sweep.stop()])
-  })
+  timers.sweep = startTimer({ everyMs: config.sweepEveryS * 1000, work: functions.sweep, log })
   const started: Started = {
     url,
     pid: process.pid,
@@ -166,14 +189,19 @@ async function serve(parts: Parts): Promise<Started> {
     awsEndpoint: aws.endpoint,
     databaseUrl: database.url,
   }
-  await writeFile(join(config.dataDir, 'server.json'), `${JSON.stringify(started, null, 2)}\n`)
+  await writeFile(join(config.dataDir, 'server.json'), `${JSON.stringify(started, null, 2)}\n`, {
+    mode: 0o644,
+  })
   return started
 }
 
-/** What the last start of a data directory wrote; undefined when there was none. */
-export async function readStarted(dataDir: string): Promise<Started | undefined> {
-  const text = await readFile(join(dataDir, 'server.json'), 'utf8').catch(() => undefined)
-  return text === undefined ? undefined : JSON.parse(text)
+/** Takes no more requests, and lets the ones under way be answered. */
+async function drain(gateway: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => gateway.close(() => resolve()))
+  gateway.closeIdleConnections()
+  const impatience = setTimeout(() => gateway.closeAllConnections(), DRAIN_MS)
+  await closed
+  clearTimeout(impatience)
 }
 
 /** After these a message may wait in the outbox. */
@@ -187,3 +215,5 @@ const WRITES_OUTBOX: ReadonlySet<string> = new Set([
 const RELAY_EVERY_MS = 1000
 /** How long an answer that is under way may take when the server stops. */
 const DRAIN_MS = 5000
+/** The first with uuidv7() and old/new in returning. */
+const POSTGRES_LEAST = 18

@@ -25,7 +25,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   await sweepKilledRuns(parent)
   const dataDir = await mkdtemp(join(parent, `${PREFIX}${process.pid}-`))
   await chmod(dataDir, 0o755)
-  const postgres = await startEmbeddedPostgres({ dataDir, ephemeral: true })
+  const postgres = await startEmbeddedPostgres({ dataDir, access: 'trust', ephemeral: true })
   project.provide('testCluster', await prepared(postgres))
   return async () => {
     await postgres.stop()
