@@ -44,17 +44,16 @@ let
     else if file.source.text or null != null then { value = file.source.text; }
     else missing;
 
-  # The option at or above a path, and what of the path lies inside its value: some options are one value in one release of nixpkgs
-  # and several in another.
+  # The option on the way of a path, and what of the path lies inside its value: some options are one value in one release of
+  # nixpkgs and several in another.
   locate = { option, key ? [ ], ... }:
     let
       go = seen: rest: node:
         if lib.isOption node then { option = seen; key = rest; declared = node; }
         else if rest == [ ] || !(builtins.isAttrs node) || !(node ? ${lib.head rest}) then null
         else go (seen ++ [ (lib.head rest) ]) (lib.tail rest) node.${lib.head rest};
-      found = go [ ] option options;
     in
-    if found == null then null else found // { key = found.key ++ key; };
+    go [ ] (option ++ key) options;
 
   isEtcText = { option, key, ... }: option == [ "environment" "etc" ] && builtins.length key == 2 && lib.last key == "text";
 
@@ -70,15 +69,22 @@ let
     else if builtins.isAttrs value && value ? ${lib.head key} then prioritiesAt (lib.tail key) priority value.${lib.head key}
     else [ ];
 
-  # Files of the definitions that survived: those with the lowest priority at the path.
+  # Files of the definitions that survived: those with the lowest priority at the path. What the value's own module computes has
+  # none; then those of the nearest value around it.
   definers = at:
     let
       inherit (locate at) option key declared;
-      keys = if isEtcText { inherit option key; } then [ key (lib.init key ++ [ "source" ]) ] else [ key ];
-      here = lib.concatMap
+      prioritised = keys: lib.concatMap
         (definition: map (priority: { inherit (definition) file; inherit priority; })
           (lib.concatMap (one: prioritiesAt one lib.modules.defaultOverridePriority definition.value) keys))
         declared.definitionsWithLocations;
+      around = keys: inner:
+        let here = prioritised keys; in
+        if here != [ ] && inner != [ ] || key == [ ] then here
+        # Around the whole option only one definition can be the one that left the value out.
+        else if inner == [ ] then (if builtins.length here == 1 then here else [ ])
+        else around [ (lib.init inner) ] (lib.init inner);
+      here = around (if isEtcText { inherit option key; } then [ key (lib.init key ++ [ "source" ]) ] else [ key ]) key;
       lowest = lib.foldl' (least: one: if one.priority < least then one.priority else least) 9999 here;
       winners = lib.filter (one: one.priority == lowest) here;
     in

@@ -19,5 +19,5 @@ rec {
       justifications = import ./justification.nix { inherit lib config catalogue; };
       offByControl = lib.any justifications.disabled (justifications.aliasesOf id);
     in
-    cfg.${control}.enable && (on id || offByControl && catalogue.inBaseline cfg.baseline catalogue.rules.${id});
+    !justifications.disabled control && (on id || offByControl && catalogue.inBaseline cfg.baseline catalogue.rules.${id});
 }

@@ -1,0 +1,2 @@
+# Functions for modules of a site.
+{ mkStigModule = import ./mk-stig-module.nix; }
