@@ -7,7 +7,7 @@ import {
 } from '@crystal-forge/nix-cli'
 import type { Evaluated, EvaluatePayload, JobResult } from '@crystal-forge/protocol'
 import { evaluatorOf } from './evaluator.ts'
-import { failed, printable } from './failed.ts'
+import { failed, oneLine, printable } from './failed.ts'
 import type { JobContext } from './job-context.ts'
 import { uploadDerivations } from './upload-derivations.ts'
 import { type VerdictSender, verdictSender } from './verdict-sender.ts'
@@ -21,7 +21,7 @@ export async function evaluateCommit(
   work: EvaluatePayload,
 ): Promise<JobResult['result']> {
   const evaluator = evaluatorOf(context)
-  const flake: FlakeReference = { ...work.source, rev: work.rev }
+  const flake: FlakeReference = { ...work.source, branch: work.branch, rev: work.rev }
   const listed = await configurationNames(evaluator, flake)
   if (listed.kind === 'error') return failed(listed.class, listed.message, listed.trace)
   const sender = verdictSender(context)
@@ -38,8 +38,14 @@ export async function evaluateCommit(
       if (evaluated === undefined) return
       if (evaluated.state === 'error') failures += 1
       done += 1
-      context.lease.report({ phase: 'evaluate', done, total, unit: 'configurations', note: name })
-      await sender.add(evaluated)
+      context.lease.report({
+        phase: 'evaluate',
+        done,
+        total,
+        unit: 'configurations',
+        note: oneLine(name, 300),
+      })
+      sender.add(evaluated)
     }
   }
   const workers = Math.max(1, Math.min(context.machine.config.concurrent_evaluations, total))
@@ -80,7 +86,7 @@ async function evaluateOne(
     configuration: what.name,
     drv_path: outcome.drvPath,
     out_path: outcome.outPath,
-    system: outcome.system ?? 'unknown',
+    system: oneLine(outcome.system ?? 'unknown', 64),
     agent_assertion: outcome.agentEnabled,
     export_key: exported.kind === 'uploaded' ? exported.key : null,
     ...(report === undefined ? {} : report),
@@ -96,10 +102,11 @@ function errorVerdict(
   if (outcome.class === 'cancelled') return undefined
   return {
     state: 'error',
-    configuration,
+    // A name that no message can carry is an error by itself; its beginning tells which one it is.
+    configuration: oneLine(configuration, 128),
     class: outcome.class,
-    message: printable(outcome.message).slice(0, 4000) || 'the evaluation failed without a message',
-    trace: printable(outcome.trace).slice(-8000),
+    message: printable(outcome.message, 4000) || 'the evaluation failed without a message',
+    trace: printable(outcome.trace, -8000),
     duration_ms: duration,
   }
 }
@@ -108,8 +115,9 @@ type StigReport = Pick<Extract<Evaluated, { state: 'ok' }>, 'stig_report' | 'fac
 
 /** A report that no message can carry is named as missing; it must not look like a host without controls. */
 function stigReport(json: string): StigReport {
-  if (json.length > STIG_REPORT_CHARACTERS_MAX) return { facts: { stig_report_characters: json.length } }
+  const bytes = Buffer.byteLength(json)
+  if (bytes > STIG_REPORT_BYTES_MAX) return { facts: { stig_report_bytes: bytes } }
   return { stig_report: JSON.parse(json) }
 }
 
-const STIG_REPORT_CHARACTERS_MAX = 700_000
+const STIG_REPORT_BYTES_MAX = 700_000

@@ -30,7 +30,8 @@ export async function fetchDerivations(
   return evaluateAgain(context, work, drvPath)
 }
 
-async function importExport(
+/** Brings the derivations of an export into the store. @returns why it cannot be used. */
+export async function importExport(
   context: JobContext,
   key: string,
   { call, drvPath }: { readonly call: NixCall; readonly drvPath: StorePath },
@@ -56,7 +57,7 @@ async function evaluateAgain(
   work: BuildPayload,
   drvPath: StorePath,
 ): Promise<JobResult['result'] | undefined> {
-  const flake = { ...work.source, rev: work.rev }
+  const flake = { ...work.source, branch: work.branch, rev: work.rev }
   const outcome = await evaluateConfiguration(evaluatorOf(context), flake, {
     name: work.configuration,
     extras: {},

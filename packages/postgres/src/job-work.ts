@@ -49,14 +49,17 @@ const EVALUATE = `
 with begun as (
   update commit c set state = 'evaluating' from flake f
   where c.id = $1 and f.id = c.flake_id and f.active
-  returning c.flake_id, c.rev, f.source
+  returning c.flake_id, c.rev, f.source, f.branch
 )
-select flake_id as flake, rev, source from begun`
+select flake_id as flake, rev, source, branch from begun`
 
 async function evaluateWork(transaction: Database, job: ClaimedJob): Promise<JobPayload | null> {
-  const { rows } = await transaction.query<{ flake: string; rev: string; source: FlakeSource }>(EVALUATE, [
-    job.subject,
-  ])
+  const { rows } = await transaction.query<{
+    flake: string
+    rev: string
+    source: FlakeSource
+    branch: string
+  }>(EVALUATE, [job.subject])
   const [row] = rows
   return row === undefined ? null : { kind: 'evaluate', commit: job.subject, ...row }
 }
@@ -67,7 +70,7 @@ with begun as (
   where d.id = $1 and d.state in ('pending', 'building', 'failed')
   returning d.id, d.drv_path, d.out_path, d.export_key
 )
-select b.drv_path, b.out_path, b.export_key, f.source, c.rev, g.name as configuration, e.evaluator
+select b.drv_path, b.out_path, b.export_key, f.source, f.branch, c.rev, g.name as configuration, e.evaluator
 from begun b
 join evaluation e on e.derivation_id = b.id
 join commit c on c.id = e.commit_id
@@ -82,6 +85,7 @@ type BuildRow = {
   out_path: string
   export_key: string | null
   source: FlakeSource
+  branch: string
   rev: string
   configuration: string
   evaluator: string

@@ -133,6 +133,8 @@ const evaluatePayload = z.strictObject({
   flake: line(64),
   commit: line(64),
   source: flakeSource,
+  /** Nix 2.8 finds a revision that is not on the default branch only when it is told the branch. */
+  branch: line(255),
   rev: gitRevision,
 })
 const buildPayload = z.strictObject({
@@ -144,6 +146,7 @@ const buildPayload = z.strictObject({
   export_key: line(300).nullable(),
   /** How to evaluate again; must yield the same drv path. */
   source: flakeSource,
+  branch: line(255),
   rev: gitRevision,
   configuration: line(128),
   evaluator: line(64),
