@@ -18,11 +18,14 @@ import {
   type StorePath,
   signAttestation,
 } from '@crystal-forge/protocol'
-import { failed, printable } from './failed.ts'
+import { failed, logTailOf, oneLine } from './failed.ts'
 import { fetchDerivations } from './fetch-derivations.ts'
 import type { JobContext } from './job-context.ts'
-import { storeCall } from './nix-calls.ts'
+import { scopeUnit } from './leftover-scopes.ts'
+import { limitMs, storeCall } from './nix-calls.ts'
+import { pruneRoots } from './prune-roots.ts'
 import { pushClosure } from './push-closure.ts'
+import { pushElsewhere } from './push-elsewhere.ts'
 import { repositoryName } from './repository-name.ts'
 
 /**
@@ -38,8 +41,13 @@ export async function buildDerivation(context: JobContext, work: BuildPayload): 
   const call = storeCall(context)
   const fetched = await fetchDerivations(context, work, { call, drvPath })
   if (fetched !== undefined) return fetched
-  const outcome = await runBuild(context, work, { call, drvPath })
-  if (outcome.kind === 'failed') return failed(outcome.class, printable(outcome.message), outcome.log)
+  const outcome = await runBuild(context, {
+    call,
+    drvPath,
+    note: work.configuration,
+    memoryFactor: work.memory_factor,
+  })
+  if (outcome.kind === 'failed') return failed(outcome.class, outcome.message, outcome.log)
   const output = outcome.outputs.find(({ path }) => path === outPath)
   if (output === undefined)
     return failed(
@@ -51,8 +59,10 @@ export async function buildDerivation(context: JobContext, work: BuildPayload): 
   if (closure.kind === 'absent') return failed('infra', `${outPath} was built and is not in the store`)
   const infos = [...closure.infos.values()]
   const pushed = await pushClosure(context, { outPath, infos })
-  if (pushed.kind === 'failed') return failed('infra', pushed.why, outcome.log)
-  return succeeded(context, work, { outPath, infos, pushed, startedAt, log: outcome.log })
+  if (pushed.kind === 'failed') return failed(pushed.class, pushed.why, outcome.log)
+  const elsewhere = await pushElsewhere(context, outPath)
+  const log = elsewhere === undefined ? outcome.log : `${outcome.log}${elsewhere}\n`
+  return succeeded(context, work, { outPath, infos, pushed, startedAt, log })
 }
 
 type Made = {
@@ -100,39 +110,47 @@ function succeeded(context: JobContext, work: BuildPayload, made: Made): JobResu
       duration_ms: finishedAt.getTime() - made.startedAt.getTime(),
       attestation: envelopeJson.parse(signAttestation(statement, machine.seed)),
     },
-    ...(made.log === '' ? {} : { log_tail: printable(made.log).slice(-65_000) }),
+    ...logTailOf(made.log),
   }
 }
 
-async function runBuild(
+export type BuildRun = {
+  readonly call: NixCall
+  readonly drvPath: StorePath
+  /** For who waits: what is being built. */
+  readonly note: string
+  /** How many times the usual memory it may use. */
+  readonly memoryFactor: number
+}
+
+/** Builds under the limits of the configuration. The outputs get a gc root named after the job. */
+export async function runBuild(
   context: JobContext,
-  work: BuildPayload,
-  { call, drvPath }: { readonly call: NixCall; readonly drvPath: StorePath },
+  { call, drvPath, note, memoryFactor }: BuildRun,
 ): Promise<BuildOutcome> {
   const { machine, lease, document } = context
   const roots = join(machine.config.state_directory, 'gc-roots')
   await mkdir(roots, { recursive: true })
+  await pruneRoots(roots)
   let lines = 0
-  lease.report({ phase: 'build', done: 0, total: 0, unit: 'lines of log', note: work.configuration })
+  const say = (last: string): void =>
+    lease.report({ phase: 'build', done: lines, total: 0, unit: 'lines of log', note: oneLine(last, 300) })
+  say(note)
   return build({
     drvPath,
     call,
     maxSilentSec: Math.round(machine.config.build.max_silent_time),
     timeoutSec: Math.round(machine.config.build.timeout),
-    isolation: await isolationOf(context, work),
+    isolation: await isolationOf(context, memoryFactor),
     gcRoot: { directory: roots, name: document.job },
     onLogLine: (line) => {
       lines += 1
-      const note = printable(line)
-        .replace(/\p{Cc}/gu, ' ')
-        .slice(0, 300)
-      lease.report({ phase: 'build', done: lines, total: 0, unit: 'lines of log', note })
+      say(line)
     },
   })
 }
 
-async function isolationOf(context: JobContext, work: BuildPayload): Promise<Isolation> {
-  const { machine, document } = context
+async function isolationOf({ machine, document }: JobContext, memoryFactor: number): Promise<Isolation> {
   if (machine.isolation.kind === 'none') return machine.isolation
   const directory = join(machine.config.state_directory, 'scopes')
   await mkdir(directory, { recursive: true })
@@ -140,13 +158,13 @@ async function isolationOf(context: JobContext, work: BuildPayload): Promise<Iso
   return {
     kind: 'scope',
     scope: {
-      unit: `crystal-forge-build-${document.job}-${document.fence}`,
+      unit: scopeUnit(machine.tag, document),
       slice: 'crystal-forge-builds.slice',
       directory,
       limits: {
-        memoryMax: multiplied(limits.systemd_memory_max, work.memory_factor),
+        memoryMax: multiplied(limits.systemd_memory_max, memoryFactor),
         cpuQuotaPercent: limits.systemd_cpu_quota,
-        runtimeMaxSec: Math.round(limits.timeout) + 60,
+        runtimeMaxSec: Math.round(limitMs(limits.timeout) / 1000) + 60,
         timeoutStopSec: limits.systemd_timeout_stop_sec,
         properties: limits.systemd_properties,
       },
@@ -154,10 +172,11 @@ async function isolationOf(context: JobContext, work: BuildPayload): Promise<Iso
   }
 }
 
-/** A build that ran out of memory comes back with a factor; `infinity` stays what it is. */
+/** A build that ran out of memory comes back with a factor; `infinity` stays what it is, and a share ends at the whole. */
 export function multiplied(memory: string, factor: number): string {
-  const [, amount, unit = ''] = /^([0-9]+)([KMGT]?)$/.exec(memory) ?? []
+  const [, amount, unit = ''] = /^([0-9]+)([KMGT%]?)$/.exec(memory) ?? []
   if (amount === undefined || factor === 1) return memory
+  if (unit === '%') return `${Math.min(100, Math.floor(Number(amount) * factor))}%`
   const exponent = ['', 'K', 'M', 'G', 'T'].indexOf(unit)
-  return String(Math.floor(Number(amount) * 1024 ** exponent * factor))
+  return BigInt(Math.floor(Number(amount) * 1024 ** exponent * factor)).toString()
 }

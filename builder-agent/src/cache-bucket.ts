@@ -9,7 +9,11 @@ export type CacheBucket = {
    * Write-once: durable when the promise resolves, `exists` when somebody was first. The bytes of one key are always
    * the same, so both are success.
    */
-  putFile(key: string, file: string, contentType: string): Promise<{ outcome: StoreOutcome; bytes: number }>
+  putFile(
+    key: string,
+    file: string,
+    options: { readonly contentType: string; readonly signal: AbortSignal },
+  ): Promise<{ outcome: StoreOutcome; bytes: number }>
   /** Undefined when there is no such object. */
   get(key: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array> | undefined>
 }
@@ -18,9 +22,10 @@ export function cacheBucket(bucket: Bucket, prefix: string): CacheBucket {
   const full = (key: string): string => `${prefix}/${key}`
   return {
     has: async (key) => (await bucket.head(full(key))) !== undefined,
-    async putFile(key, file, contentType) {
+    async putFile(key, file, { contentType, signal }) {
       const { size } = await stat(file)
-      const { outcome } = await bucket.putStreamIfAbsent(full(key), createReadStream(file), { contentType })
+      const content = createReadStream(file, { signal })
+      const { outcome } = await bucket.putStreamIfAbsent(full(key), content, { contentType })
       return { outcome, bytes: size }
     },
     get: async (key, signal) => (await bucket.get(full(key), signal))?.body,

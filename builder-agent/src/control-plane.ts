@@ -25,6 +25,8 @@ export type ControlPlane = {
     path: string,
     body: unknown,
     answer: Schema,
+    /** Ends the wait for the answer before the usual time. */
+    signal?: AbortSignal,
   ): Promise<Answer<z.output<Schema>>>
 }
 
@@ -35,7 +37,6 @@ export type ControlPlaneOptions = {
   readonly authority?: string | undefined
   readonly seed: SecretSeed
   readonly now?: () => Date
-  readonly signal: AbortSignal
 }
 
 /** The builder's side of the profile of wire.md, tag `crystal-forge-builder-v1`. */
@@ -45,7 +46,7 @@ export function controlPlane(options: ControlPlaneOptions): ControlPlane {
   const now = options.now ?? (() => new Date())
   return {
     keyId: id,
-    async call(path, body, answer) {
+    async call(path, body, answer, signal) {
       const bytes = Buffer.from(JSON.stringify(body))
       const headers = signRequest({
         method: 'POST',
@@ -65,7 +66,7 @@ export function controlPlane(options: ControlPlaneOptions): ControlPlane {
           headers: { ...headers },
           body: bytes,
           redirect: 'error',
-          signal: AbortSignal.any([options.signal, timeout]),
+          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
         })
         return await read(response, answer, now())
       } catch (error) {
@@ -80,7 +81,7 @@ async function read<Schema extends z.ZodType>(
   answer: Schema,
   now: Date,
 ): Promise<Answer<z.output<Schema>>> {
-  const text = await response.text()
+  const text = await limitedText(response)
   if (response.status >= 500 || response.status === 429) {
     const after = response.headers.get('retry-after')
     const retryAfterMs = after === null ? undefined : (parseRetryAfterMs(after, now) ?? undefined)
@@ -106,6 +107,18 @@ async function read<Schema extends z.ZodType>(
   }
 }
 
+/** @throws RangeError for an answer that no control plane gives. */
+async function limitedText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength
+    if (bytes > ANSWER_BYTES_MAX) throw new RangeError(`an answer of more than ${ANSWER_BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -121,3 +134,5 @@ function reason(error: unknown): string {
 
 /** API Gateway answers within 30 s or not at all. */
 const CALL_MS_MAX = 35_000
+/** A list of 8000 missing paths is about 1 MiB. */
+const ANSWER_BYTES_MAX = 8 * 1024 * 1024

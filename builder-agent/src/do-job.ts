@@ -18,12 +18,14 @@ import type { Log } from './log.ts'
 import { persistently } from './persistently.ts'
 import { resolve } from './resolve.ts'
 import { scan } from './scan.ts'
+import type { UploadPool } from './upload-pool.ts'
 import type { Claimed, Hint } from './work-loop.ts'
 
 export type JobRunner = {
   readonly machine: Machine
   readonly controlPlane: ControlPlane
   readonly bucket: CacheBucket
+  readonly uploads: UploadPool
   readonly jobPublicKey: Uint8Array
   readonly stop: AbortSignal
   readonly log: Log
@@ -34,29 +36,41 @@ export type JobRunner = {
  * a result of class `infra`, or, when the lease is lost, nobody's business any more.
  */
 export async function doJob(runner: JobRunner, claimed: Claimed, hint: Hint | null): Promise<void> {
-  const log = runner.log
-  const document = readDocument(runner, claimed)
-  if (typeof document === 'string') {
-    // No result is sent: whoever made this document is not the control plane that we were told to obey.
-    log.error({ job: claimed.job, why: document }, 'a job document was refused')
-    return
+  try {
+    const document = readDocument(runner, claimed)
+    if (typeof document === 'string')
+      // No result is sent: whoever made this document is not the control plane that we were told to obey.
+      runner.log.error({ job: claimed.job, why: document }, 'a job document was refused')
+    else await doDocument(runner, document, { leaseS: claimed.lease_s, hint })
+  } catch (error) {
+    runner.log.error({ job: claimed.job, error }, 'a job was left: its lease will expire')
   }
+}
+
+async function doDocument(
+  runner: JobRunner,
+  document: JobDocument,
+  { leaseS, hint }: { readonly leaseS: number; readonly hint: Hint | null },
+): Promise<void> {
+  const { log } = runner
+  const { job, fence } = document
   const lease = holdLease({
-    job: document.job,
-    fence: document.fence,
-    leaseS: claimed.lease_s,
+    job,
+    fence,
+    leaseS,
     controlPlane: runner.controlPlane,
     extendHint: async (seconds) => hint?.hide(seconds),
     stop: runner.stop,
     log,
   })
-  log.info({ job: document.job, kind: document.work.kind, attempt: document.attempt }, 'job begun')
   try {
+    log.info({ job, kind: document.work.kind, attempt: document.attempt }, 'job begun')
     const result = await perform({ ...runner, document, lease })
     await lease.release()
     const ending: unknown = lease.signal.reason
-    if (ending === 'lost') log.warn({ job: document.job }, 'job given up: another builder may have it')
+    if (ending === 'lost') log.warn({ job }, 'job given up: another builder may have it')
     else await report(runner, document, ending === undefined ? result : stopped(ending, result))
+    // What somebody else may go on with is shown to others at once.
     await (ending === undefined ? hint?.delete() : hint?.hide(0))?.catch(() => {})
   } finally {
     await lease.release()
@@ -113,15 +127,8 @@ function stopped(ending: unknown, result: JobResult['result']): JobResult['resul
 }
 
 async function report(runner: JobRunner, document: JobDocument, result: JobResult['result']): Promise<void> {
-  const body: JobResult = { v: 1, fence: document.fence, result }
-  const path = `/v1/builder/jobs/${document.job}/result`
-  // A result is worth a while of waiting even when the program is told to stop.
-  const patience = AbortSignal.timeout(REPORT_MS_MAX)
-  const answer = await persistently('result', () => runner.controlPlane.call(path, body, z.looseObject({})), {
-    signal: patience,
-    log: runner.log,
-  })
   const said = { job: document.job, kind: document.work.kind, outcome: result.outcome }
+  const answer = await deliver(runner, document, result)
   switch (answer.kind) {
     case 'ok':
       runner.log.info(
@@ -129,9 +136,14 @@ async function report(runner: JobRunner, document: JobDocument, result: JobResul
         'job ended',
       )
       return
-    case 'refused':
-      runner.log.warn({ ...said, code: answer.code, detail: answer.detail }, 'the result was refused')
+    case 'refused': {
+      const { status, code, detail } = answer
+      runner.log.warn({ ...said, code, detail }, 'the result was refused')
+      // The job is still ours: without any result it would wait for its lease and end the same way again.
+      if (UNREADABLE.has(status))
+        await deliver(runner, document, failed('infra', `its result was refused: ${code} ${detail}`))
       return
+    }
     case 'unanswered':
       runner.log.error(
         { ...said, why: answer.why },
@@ -140,6 +152,23 @@ async function report(runner: JobRunner, document: JobDocument, result: JobResul
   }
 }
 
+/** The same result again gets the same answer, so that a lost one does no harm. */
+function deliver(
+  runner: JobRunner,
+  document: JobDocument,
+  result: JobResult['result'],
+): ReturnType<typeof persistently<unknown>> {
+  const body: JobResult = { v: 1, fence: document.fence, result }
+  const path = `/v1/builder/jobs/${document.job}/result`
+  // A result is worth a while of waiting even when the program is told to stop.
+  return persistently('result', () => runner.controlPlane.call(path, body, z.looseObject({})), {
+    signal: AbortSignal.timeout(REPORT_MS_MAX),
+    log: runner.log,
+  })
+}
+
 /** Clocks of builders are a little off. */
 const CLOCK_MS = 60_000
 const REPORT_MS_MAX = 120_000
+/** Malformed, too large, or not acceptable as it is. */
+const UNREADABLE: ReadonlySet<number> = new Set([400, 413, 422])

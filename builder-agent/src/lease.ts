@@ -8,6 +8,7 @@ export type Progress = {
   readonly done: number
   readonly total: number
   readonly unit: string
+  /** One line, at most 300 characters. */
   readonly note?: string
 }
 
@@ -27,7 +28,7 @@ export type LeaseOptions = {
   readonly job: string
   readonly fence: number
   readonly leaseS: number
-  readonly controlPlane: ControlPlane
+  readonly controlPlane: Pick<ControlPlane, 'call'>
   /** Extends what the queue hides, so that the hint does not come to another builder meanwhile. */
   readonly extendHint: (seconds: number) => Promise<void>
   readonly stop: AbortSignal
@@ -35,47 +36,27 @@ export type LeaseOptions = {
 }
 
 /**
- * Keeps a claimed job ours: a heartbeat every third of the lease. The job stops when the control plane says that the
- * fence is old or that it was cancelled, and when nobody answered for a whole lease: then another builder may have it.
+ * Keeps a claimed job ours: a heartbeat every third of the lease, sooner after one that was not answered. The job stops
+ * when the control plane says that the fence is old or that it was cancelled, and as soon as a whole lease has passed
+ * since the last heartbeat that was answered began: from then on another builder may have it.
  */
 export function holdLease(options: LeaseOptions): Lease {
   const ended = new AbortController()
   const released = new AbortController()
-  let progress: Progress | undefined
-  let answeredAt = performance.now()
+  const over = AbortSignal.any([ended.signal, released.signal])
   const end = (why: Ending): void => {
     if (!ended.signal.aborted) ended.abort(why)
   }
+  const expiry = expiresUnlessRenewed(options, () => end('lost'))
   const onStop = (): void => end('stopping')
   options.stop.addEventListener('abort', onStop, { once: true })
   if (options.stop.aborted) onStop()
-  const beat = async (): Promise<void> => {
-    const body = { v: 1, fence: options.fence, ...(progress === undefined ? {} : { progress }) }
-    const answer = await options.controlPlane.call(
-      `/v1/builder/jobs/${options.job}/heartbeat`,
-      body,
-      heartbeatAnswer,
-    )
-    if (answer.kind === 'ok') {
-      answeredAt = performance.now()
-      if (answer.body.cancel) end('cancelled')
-      await options.extendHint(answer.body.lease_s).catch(() => {})
-    } else if (answer.kind === 'refused') {
-      options.log.warn({ job: options.job, code: answer.code, detail: answer.detail }, 'the lease is lost')
-      end('lost')
-    } else if (performance.now() - answeredAt > options.leaseS * 1000) {
-      options.log.warn(
-        { job: options.job, why: answer.why },
-        'no answer for a whole lease: the job is given up',
-      )
-      end('lost')
-    }
-  }
+  let progress: Progress | undefined
   const loop = async (): Promise<void> => {
-    const pause = (options.leaseS * 1000) / 3
-    while (!released.signal.aborted && !ended.signal.aborted) {
-      await sleep(pause, undefined, { signal: released.signal }).catch(() => {})
-      if (!released.signal.aborted && !ended.signal.aborted) await beat()
+    let pauseMs = (options.leaseS * 1000) / 3
+    while (!over.aborted) {
+      await sleep(pauseMs, undefined, { signal: over }).catch(() => {})
+      if (!over.aborted) pauseMs = await beat(options, { progress, over, end, renew: expiry.renew })
     }
   }
   const running = loop()
@@ -86,9 +67,61 @@ export function holdLease(options: LeaseOptions): Lease {
     },
     async release() {
       released.abort()
+      expiry.settle()
       options.stop.removeEventListener('abort', onStop)
       await running
     },
+  }
+}
+
+type Beat = {
+  readonly progress: Progress | undefined
+  readonly over: AbortSignal
+  readonly end: (why: Ending) => void
+  readonly renew: (leaseS: number, fromMs: number) => void
+}
+
+/** @returns milliseconds until the next one. */
+async function beat(options: LeaseOptions, { progress, over, end, renew }: Beat): Promise<number> {
+  const { job, fence, leaseS, log } = options
+  const begunMs = performance.now()
+  const answer = await options.controlPlane.call(
+    `/v1/builder/jobs/${job}/heartbeat`,
+    { v: 1, fence, ...(progress === undefined ? {} : { progress }) },
+    heartbeatAnswer,
+    AbortSignal.any([over, AbortSignal.timeout((leaseS * 1000) / 3)]),
+  )
+  switch (answer.kind) {
+    case 'ok':
+      renew(answer.body.lease_s, begunMs)
+      if (answer.body.cancel) end('cancelled')
+      await options.extendHint(answer.body.lease_s).catch(() => {})
+      return (answer.body.lease_s * 1000) / 3
+    case 'refused':
+      log.warn({ job, code: answer.code, detail: answer.detail }, 'the lease is lost')
+      end('lost')
+      return 0
+    case 'unanswered':
+      if (!over.aborted) log.warn({ job, why: answer.why }, 'a heartbeat was not answered; trying again')
+      return (leaseS * 1000) / 12
+  }
+}
+
+function expiresUnlessRenewed(
+  { leaseS, job, log }: LeaseOptions,
+  expire: () => void,
+): { renew(leaseS: number, fromMs: number): void; settle(): void } {
+  const onTime = (): void => {
+    log.warn({ job }, 'no answer for a whole lease: the job is given up')
+    expire()
+  }
+  let timer = setTimeout(onTime, leaseS * 1000)
+  return {
+    renew(nextS, fromMs) {
+      clearTimeout(timer)
+      timer = setTimeout(onTime, Math.max(0, fromMs + nextS * 1000 - performance.now()))
+    },
+    settle: () => clearTimeout(timer),
   }
 }
 

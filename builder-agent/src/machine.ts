@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   findScanner,
@@ -13,9 +14,9 @@ import {
   runCommand,
   type Sandbox,
 } from '@crystal-forge/nix-cli'
+import type { SecretSeed } from '@crystal-forge/protocol'
 import type { BuilderConfig } from './config.ts'
 import type { Machine } from './job-context.ts'
-import { readSeedFile } from './read-secret.ts'
 
 /**
  * Finds out once what this machine can do: which Nix, which store, whether builds can be sandboxed and limited, whether
@@ -24,8 +25,14 @@ import { readSeedFile } from './read-secret.ts'
  */
 export async function examineMachine(
   config: BuilderConfig,
-  around: { readonly path: string; readonly signal: AbortSignal },
-): Promise<{ readonly machine: Machine; readonly scanner: string | null }> {
+  around: {
+    readonly path: string
+    readonly seed: SecretSeed
+    /** Of the state directory. */
+    readonly tag: string
+    readonly signal: AbortSignal
+  },
+): Promise<Machine> {
   const uid = process.getuid?.() ?? 0
   const found = await findStore({ uid })
   if (found.kind === 'none') throw new Error(found.reason)
@@ -40,21 +47,23 @@ export async function examineMachine(
   const isolation = config.build.use_systemd_scope
     ? await isolationAvailable(found.store, { uid })
     : ({ kind: 'none', reason: 'build.use_systemd_scope is false' } as const)
-  const machine: Machine = {
+  return {
     config,
     nix,
     nixVersion,
     sandbox: await chooseSandbox(config, nix, around.signal),
     isolation,
+    scanner: await findScanner({ PATH: around.path, HOME: nix.home }),
+    buildUsersGroup: found.store.kind === 'daemon' ? '' : await findBuildUsersGroup(),
+    tag: around.tag,
     policy: { hosts: config.forges, localPaths: config.local_flakes },
     git: {
       env: gitEnvironment({ path: around.path, home: nix.home, access: nix.git }),
       policy: { hosts: config.forges, localPaths: config.local_flakes },
       timeoutMs: GIT_MS_MAX,
     },
-    seed: await readSeedFile(config.private_key),
+    seed: around.seed,
   }
-  return { machine, scanner: await findScanner({ PATH: around.path, HOME: nix.home }) }
 }
 
 function gitAccess(config: BuilderConfig): NixSetup['git'] {
@@ -65,6 +74,12 @@ function gitAccess(config: BuilderConfig): NixSetup['git'] {
     ...(hosts === undefined ? {} : { knownHostsFile: hosts }),
     ...(netrc === undefined ? {} : { netrcFile: netrc }),
   }
+}
+
+/** Where the machine has Nix's users for builds, a builder is none of root's processes. Debian's package makes none. */
+async function findBuildUsersGroup(): Promise<string> {
+  const groups = await readFile('/etc/group', 'utf8').catch(() => '')
+  return /^nixbld:[^:]*:[0-9]+:[^\n,]/m.test(groups) ? 'nixbld' : ''
 }
 
 async function readNixVersion(path: string): Promise<string> {

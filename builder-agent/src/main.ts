@@ -1,24 +1,31 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { awsClients, bucket, queue } from '@crystal-forge/aws'
-import { type BuilderHelloAnswer, type JobKind, parsePublicKey } from '@crystal-forge/protocol'
+import { type JobKind, parsePublicKey, type SecretSeed } from '@crystal-forge/protocol'
 import { pino } from 'pino'
 import { cacheBucket } from './cache-bucket.ts'
 import { type BuilderConfig, readConfig } from './config.ts'
+import { checkFiles } from './config-files.ts'
 import { controlPlane } from './control-plane.ts'
-import { doJob } from './do-job.ts'
+import { describeConfig } from './describe-config.ts'
+import { diskGuard } from './disk-guard.ts'
+import { doJob, type JobRunner } from './do-job.ts'
 import { HELP } from './help.ts'
 import { hintQueue } from './hint-queue.ts'
+import type { Machine } from './job-context.ts'
+import { stopLeftoverScopes } from './leftover-scopes.ts'
 import type { Log } from './log.ts'
 import { examineMachine } from './machine.ts'
 import { pruneRoots } from './prune-roots.ts'
 import { openSession } from './session.ts'
+import { takeStateDirectory } from './state-directory.ts'
+import { uploadPool } from './upload-pool.ts'
 import { runWorkLoop } from './work-loop.ts'
 
 /** Exit codes: 0 ended as asked, 1 failed, 2 the command line or the configuration is wrong. */
 async function main(argv: readonly string[]): Promise<number> {
   const [command = '--help', ...rest] = argv
-  if (rest.length > 0) return complain(`unexpected argument ${JSON.stringify(rest[0])}\nTry --help.`)
+  if (rest.length > 0) return complain([`unexpected argument ${JSON.stringify(rest[0])}`, 'Try --help.'])
   switch (command) {
     case '--help':
     case '-h':
@@ -29,69 +36,109 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'run':
       return configured(command)
     default:
-      return complain(`unknown command ${JSON.stringify(command)}\nTry --help.`)
+      return complain([`unknown command ${JSON.stringify(command)}`, 'Try --help.'])
   }
 }
 
 async function configured(command: 'run' | '--check-config'): Promise<number> {
-  const path = process.env['CRYSTAL_FORGE_CONFIG'] ?? DEFAULT_CONFIG
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined && process.env['CRYSTAL_FORGE_CONFIG'] !== undefined)
-    return complain(`CRYSTAL_FORGE_CONFIG: ${path} cannot be read`)
+  const named = process.env['CRYSTAL_FORGE_CONFIG']
+  const file = named ?? DEFAULT_CONFIG
+  const text = await readFile(file, 'utf8').catch(() => undefined)
+  if (text === undefined && named !== undefined)
+    return complain([`CRYSTAL_FORGE_CONFIG: ${file} cannot be read`])
   const read = readConfig(process.env, text)
-  if (!read.ok) return complain(read.errors.join('\n'))
-  if (command === '--check-config') return say('the configuration is valid\n')
+  if (!read.ok) return complain(read.errors)
+  const path = process.env['PATH'] ?? ''
+  const files = await checkFiles(read.config, path)
+  if (!files.ok) return complain(files.errors)
+  if (command === '--check-config') {
+    const warnings = read.warnings.map((warning) => `warning: ${warning}\n`).join('')
+    const from = text === undefined ? 'the environment alone' : file
+    return say(`${from}:\n${describeConfig(read.config, files.seed)}${warnings}the configuration is valid\n`)
+  }
   const log = pino({ name: 'builder-agent' })
   for (const warning of read.warnings) log.warn(warning)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort('stopping'))
-  return run(read.config, stop.signal, log)
+  const state = await takeStateDirectory(read.config.state_directory)
+  try {
+    const around = { path, seed: files.seed, tag: state.tag, signal: stop.signal }
+    return await run(await prepare(read.config, around, log), stop.signal, log)
+  } finally {
+    await state.release()
+  }
 }
 
-async function run(config: BuilderConfig, stop: AbortSignal, log: Log): Promise<number> {
-  await mkdir(config.state_directory, { recursive: true })
-  const { machine, scanner } = await examineMachine(config, { path: process.env['PATH'] ?? '', signal: stop })
-  log.info(
-    { nix: machine.nixVersion, sandbox: machine.sandbox, isolation: machine.isolation, scanner },
-    'builder starts',
-  )
-  // Calls outlive the wish to stop: a job in hand is reported before the program ends.
-  const plane = controlPlane({
-    serverUrl: config.server_url,
-    authority: config.authority,
-    seed: machine.seed,
-    signal: new AbortController().signal,
-  })
-  const session = await openSession(machine, scanner, { controlPlane: plane, signal: stop, log })
+async function prepare(
+  config: BuilderConfig,
+  around: { path: string; seed: SecretSeed; tag: string; signal: AbortSignal },
+  log: Log,
+): Promise<Machine> {
+  const machine = await examineMachine(config, around)
+  const { nixVersion: nix, sandbox, isolation, scanner, buildUsersGroup } = machine
+  log.info({ nix, sandbox, isolation, scanner, buildUsersGroup }, 'builder starts')
+  if (isolation.kind === 'scope') {
+    const stopped = await stopLeftoverScopes(around.tag, around.path)
+    if (stopped.length > 0) log.warn({ stopped }, 'builds of an earlier life were stopped')
+  }
+  await pruneRoots(join(config.state_directory, 'gc-roots'))
+  return machine
+}
+
+async function run(machine: Machine, stop: AbortSignal, log: Log): Promise<number> {
+  const { config, seed } = machine
+  // Its calls outlive the wish to stop: a job in hand is reported before the program ends.
+  const plane = controlPlane({ serverUrl: config.server_url, authority: config.authority, seed })
+  const session = await openSession(machine, { controlPlane: plane, signal: stop, log })
   if (session === null) return 0
   const jobPublicKey = parsePublicKey(config.job_public_key)
-  if (jobPublicKey === null) return complain('builder.job_public_key: expected the base64 of 32 bytes')
+  if (jobPublicKey === null) return complain(['builder.job_public_key: expected the base64 of 32 bytes'])
   const clients = awsClients({
     region: session.cache.region,
     endpoint: { sqs: config.aws_endpoint, s3: config.aws_endpoint },
   })
-  const store = cacheBucket(bucket(clients.s3, session.cache.bucket), session.cache.prefix)
-  const runner = { machine, controlPlane: plane, bucket: store, jobPublicKey, stop, log }
-  await pruneRoots(join(config.state_directory, 'gc-roots'))
+  const runner: JobRunner = {
+    machine,
+    controlPlane: plane,
+    bucket: cacheBucket(bucket(clients.s3, session.cache.bucket), session.cache.prefix),
+    uploads: uploadPool(config.parallel_uploads),
+    jobPublicKey,
+    stop,
+    log,
+  }
   log.info({ builder: session.name }, 'builder takes jobs')
-  await Promise.all(
-    KINDS.map((kind) =>
-      runWorkLoop({
-        kind,
-        lanes: lanesOf(kind, config),
-        queue: hintQueue(queue(clients.sqs, queueOf(session, kind)), session.lease_s),
-        controlPlane: plane,
-        session,
-        stop,
-        log,
-        work: (claimed, hint) => doJob(runner, claimed, hint),
-      }),
-    ),
-  )
+  const queueOf = (kind: JobKind) => hintQueue(queue(clients.sqs, session.queues[kind]), session.lease_s)
+  await workUntilStopped(runner, queueOf)
   clients.sqs.destroy()
   clients.s3.destroy()
   log.info('builder ended')
   return 0
+}
+
+async function workUntilStopped(
+  runner: JobRunner,
+  queueOf: (kind: JobKind) => ReturnType<typeof hintQueue>,
+): Promise<void> {
+  const { machine, controlPlane: plane, stop, log } = runner
+  const guard = diskGuard({
+    directory: machine.nix.store.kind === 'rooted' ? machine.nix.store.root : '/nix/store',
+    minFreeBytes: machine.config.min_free_bytes,
+    log,
+  })
+  await Promise.all(
+    KINDS.map((kind) =>
+      runWorkLoop({
+        kind,
+        lanes: lanesOf(kind, machine.config),
+        queue: queueOf(kind),
+        controlPlane: plane,
+        stop,
+        log,
+        ...(kind === 'build' ? { obstacle: guard } : {}),
+        work: (claimed, hint) => doJob(runner, claimed, hint),
+      }),
+    ),
+  )
 }
 
 function lanesOf(kind: JobKind, config: BuilderConfig): number {
@@ -107,17 +154,13 @@ function lanesOf(kind: JobKind, config: BuilderConfig): number {
   }
 }
 
-function queueOf(session: BuilderHelloAnswer, kind: JobKind): string {
-  return session.queues[kind]
-}
-
 function say(text: string): number {
   process.stdout.write(text)
   return 0
 }
 
-function complain(text: string): number {
-  process.stderr.write(`${text}\n`)
+function complain(lines: readonly string[]): number {
+  process.stderr.write(`${lines.join('\n')}\n`)
   return 2
 }
 
@@ -130,7 +173,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = code
   },
   (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
     process.exitCode = 1
   },
 )

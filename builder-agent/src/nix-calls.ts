@@ -11,11 +11,18 @@ export function storeCall({ machine, lease }: Pick<JobContext, 'machine' | 'leas
       trustedPublicKeys: settings.trusted_public_keys,
       maxJobs: settings.max_jobs,
       cores: settings.cores_per_job,
-      buildUsersGroup: '',
+      buildUsersGroup: machine.buildUsersGroup,
     }),
     store: machine.nix.store,
     // Nix ends a build by itself after build.timeout; this is for a Nix that does not.
-    timeoutMs: (settings.timeout + 300) * 1000,
+    timeoutMs: limitMs(settings.timeout) + 300_000,
     signal: lease.signal,
   }
 }
+
+/** A limit of the configuration in milliseconds; 0 is none, as Nix has it, and ends after a week. */
+export function limitMs(seconds: number): number {
+  return (seconds === 0 ? NO_LIMIT_S : seconds) * 1000
+}
+
+const NO_LIMIT_S = 7 * 86_400

@@ -10,39 +10,45 @@ import type {
 } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import type { JobContext } from './job-context.ts'
+import type { Lease } from './lease.ts'
 import { persistently } from './persistently.ts'
+import type { PoolPush } from './upload-pool.ts'
 
 export type Pushed =
   | { readonly kind: 'pushed'; readonly paths: number; readonly bytes: number }
-  | { readonly kind: 'failed'; readonly why: string }
+  | { readonly kind: 'failed'; readonly class: 'infra' | 'hash_mismatch'; readonly why: string }
 
 /**
  * Brings a closure into the cache: one question for what is missing, NARs straight into the bucket, biggest first and
- * several at a time, then the commit, after which the control plane signs and publishes. A NAR that is there already is not
- * sent again, so a push that was cut off goes on where it ended.
+ * several at a time, then the commit, after which the control plane signs and publishes. What another job of this builder
+ * is sending already is waited for instead of sent twice.
  */
 export async function pushClosure(
   context: JobContext,
   closure: { readonly outPath: StorePath; readonly infos: readonly PathInfo[] },
 ): Promise<Pushed> {
   const missing = await missingPaths(context, closure.infos)
-  if (typeof missing === 'string') return { kind: 'failed', why: missing }
+  if ('kind' in missing) return missing
   const wanted = closure.infos
     .filter(({ path }) => missing.has(path))
     .sort((left, right) => right.narSize - left.narSize)
-  const uploaded: UploadedPath[] = []
-  const failure = await uploadAll(context, wanted, uploaded)
-  if (failure !== undefined) return { kind: 'failed', why: failure }
-  const refused = await commit(context, referencesFirst(uploaded), closure.outPath)
-  if (refused !== undefined) return { kind: 'failed', why: refused }
-  return {
-    kind: 'pushed',
-    paths: uploaded.length,
-    bytes: uploaded.reduce((sum, { file_size }) => sum + file_size, 0),
+  const push = context.uploads.begin()
+  try {
+    const sent = await uploadAll(context, wanted, push)
+    if ('kind' in sent) return sent
+    const refused = await commit(context, referencesFirst(sent.paths), closure.outPath)
+    return refused ?? { kind: 'pushed', paths: sent.ownPaths, bytes: sent.ownBytes }
+  } finally {
+    push.end()
   }
 }
 
-async function missingPaths(context: JobContext, infos: readonly PathInfo[]): Promise<Set<string> | string> {
+type Failed = Extract<Pushed, { kind: 'failed' }>
+
+async function missingPaths(
+  context: JobContext,
+  infos: readonly PathInfo[],
+): Promise<ReadonlySet<string> | Failed> {
   const missing = new Set<string>()
   for (let at = 0; at < infos.length; at += ASK_MAX) {
     const body: CacheMissingRequest = {
@@ -52,51 +58,81 @@ async function missingPaths(context: JobContext, infos: readonly PathInfo[]): Pr
       paths: infos.slice(at, at + ASK_MAX).map(({ path }) => path),
     }
     const answer = await call(context, '/v1/builder/cache/missing', body, missingAnswer)
-    if (typeof answer === 'string') return answer
-    for (const path of answer.missing) missing.add(path)
+    if (!answer.ok) return answer.failed
+    for (const path of answer.body.missing) missing.add(path)
   }
   return missing
 }
 
+type Sent = { readonly paths: UploadedPath[]; ownPaths: number; ownBytes: number }
+
 async function uploadAll(
   context: JobContext,
   wanted: readonly PathInfo[],
-  uploaded: UploadedPath[],
-): Promise<string | undefined> {
-  const directory = join(context.machine.config.state_directory, 'uploads')
+  push: PoolPush,
+): Promise<Sent | Failed> {
+  const { lease, machine } = context
+  const directory = join(machine.config.state_directory, 'uploads')
   await mkdir(directory, { recursive: true })
   const waiting = [...wanted]
+  const sent: Sent = { paths: [], ownPaths: 0, ownBytes: 0 }
+  const progress = pushProgress(lease, wanted)
   let failure: string | undefined
   const worker = async (): Promise<void> => {
     for (let info = waiting.shift(); info !== undefined && failure === undefined; info = waiting.shift()) {
-      if (context.lease.signal.aborted) return
+      const { path, narSize } = info
+      const work = info
       try {
-        uploaded.push(await upload(context, info, directory))
+        const { uploaded, own } = await push.once(path, () => upload(context, work, directory), lease.signal)
+        sent.paths.push(uploaded)
+        if (own) sent.ownPaths += 1
+        if (own) sent.ownBytes += uploaded.file_size
+        progress(narSize)
       } catch (error) {
-        failure = `${info.path}: ${error instanceof Error ? error.message : String(error)}`
+        failure ??= lease.signal.aborted
+          ? 'the push was stopped'
+          : `${path}: ${error instanceof Error ? error.message : String(error)}`
       }
-      context.lease.report({ phase: 'push', done: uploaded.length, total: wanted.length, unit: 'paths' })
     }
   }
-  await Promise.all(Array.from({ length: context.machine.config.parallel_uploads }, worker))
-  return failure ?? (uploaded.length < wanted.length ? 'the push was stopped' : undefined)
+  await Promise.all(Array.from({ length: machine.config.parallel_uploads }, worker))
+  return failure === undefined ? sent : { kind: 'failed', class: 'infra', why: failure }
+}
+
+/** Bytes say how far it is, because the biggest paths go first; the note counts the paths. */
+function pushProgress(lease: Lease, wanted: readonly PathInfo[]): (narSize: number) => void {
+  const total = wanted.reduce((sum, { narSize }) => sum + narSize, 0)
+  let paths = 0
+  let done = 0
+  const say = (): void =>
+    lease.report({ phase: 'push', done, total, unit: 'bytes', note: `${paths} of ${wanted.length} paths` })
+  say()
+  return (narSize) => {
+    paths += 1
+    done += narSize
+    say()
+  }
 }
 
 async function upload(context: JobContext, info: PathInfo, directory: string): Promise<UploadedPath> {
+  const { signal } = context.lease
   const file = join(directory, `${randomUUID()}.nar.zst`)
   try {
-    const packed = await packNar({ store: context.machine.nix.store, path: info.path, file })
+    const packed = await packNar({ store: context.machine.nix.store, path: info.path, file, signal })
     // What the store says and what lies there must be the same, or a broken disk would be signed.
     if (packed.narHash !== info.narHash)
       throw new Error(`its content has the hash ${packed.narHash}, the store says ${info.narHash}`)
     const url = `nar/${packed.fileHashNix32}.nar.zst`
-    await context.bucket.putFile(url, file, 'application/x-nix-nar')
+    // A push that was cut off goes on where it ended; for small files the question costs as much as the answer.
+    if (packed.fileSize < ASK_FIRST_BYTES || !(await context.bucket.has(url)))
+      await context.bucket.putFile(url, file, { contentType: 'application/x-nix-nar', signal })
     return {
       path: info.path,
       nar_hash: info.narHash,
       nar_size: info.narSize,
       references: [...info.references],
       deriver: info.deriver,
+      // With its content address in the narinfo a client would take the path without any signature.
       ca: null,
       url,
       compression: 'zstd',
@@ -137,7 +173,7 @@ async function commit(
   context: JobContext,
   paths: readonly UploadedPath[],
   toplevel: StorePath,
-): Promise<string | undefined> {
+): Promise<Failed | undefined> {
   const batches = inBatches(paths)
   for (const [index, batch] of batches.entries()) {
     const body: CacheCommitRequest = {
@@ -148,7 +184,7 @@ async function commit(
       ...(index === batches.length - 1 ? { toplevel } : {}),
     }
     const answer = await call(context, '/v1/builder/cache/commit', body, z.looseObject({}))
-    if (typeof answer === 'string') return answer
+    if (!answer.ok) return answer.failed
   }
   return undefined
 }
@@ -171,24 +207,35 @@ function inBatches(paths: readonly UploadedPath[]): UploadedPath[][] {
   return batches
 }
 
+type Called<Body> =
+  | { readonly ok: true; readonly body: Body }
+  | { readonly ok: false; readonly failed: Failed }
+
 async function call<Schema extends z.ZodType>(
   context: JobContext,
   path: string,
   body: unknown,
   schema: Schema,
-): Promise<z.output<Schema> | string> {
-  const answer = await persistently(path, () => context.controlPlane.call(path, body, schema), {
-    signal: context.lease.signal,
+): Promise<Called<z.output<Schema>>> {
+  const { signal } = context.lease
+  const answer = await persistently(path, () => context.controlPlane.call(path, body, schema, signal), {
+    signal,
     log: context.log,
   })
   switch (answer.kind) {
     case 'ok':
-      return answer.body
-    case 'refused':
-      return `${path} was refused: ${answer.code} ${answer.detail}`
+      return { ok: true, body: answer.body }
+    case 'refused': {
+      const kind = answer.code === 'path_conflict' ? 'hash_mismatch' : 'infra'
+      return failedCall(kind, `${path} was refused: ${answer.code} ${answer.detail}`)
+    }
     case 'unanswered':
-      return `${path} was not answered: ${answer.why}`
+      return failedCall('infra', `${path} was not answered: ${answer.why}`)
   }
+}
+
+function failedCall(kind: Failed['class'], why: string): { readonly ok: false; readonly failed: Failed } {
+  return { ok: false, failed: { kind: 'failed', class: kind, why } }
 }
 
 const missingAnswer = z.object({ missing: z.array(z.string()) })
@@ -196,3 +243,5 @@ const ASK_MAX = 3500
 const COMMIT_MAX = 500
 /** Below the 1 MiB of a signed request. */
 const COMMIT_CHARACTERS_MAX = 800_000
+/** What takes longer to send than to ask for. */
+const ASK_FIRST_BYTES = 1024 * 1024

@@ -6,7 +6,9 @@ import { parseSeed, type SecretSeed } from '@crystal-forge/protocol'
  * @throws {Error} naming the file and the remedy, never the content.
  */
 export async function readSeedFile(path: string): Promise<SecretSeed> {
-  const file = await open(path, 'r')
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`${path} cannot be read (${error.code}); make a key with cf keygen`)
+  })
   try {
     const { mode } = await file.stat()
     if ((mode & 0o077) !== 0)

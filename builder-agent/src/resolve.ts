@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { fetchBranch, type GitFailure, isAncestor, listCommits } from '@crystal-forge/nix-cli'
 import type { FlakeSource, JobResult, ResolvePayload } from '@crystal-forge/protocol'
-import { failed } from './failed.ts'
+import { failed, oneLine } from './failed.ts'
 import type { JobContext } from './job-context.ts'
 
 /**
@@ -13,7 +13,7 @@ export async function resolve(context: JobContext, work: ResolvePayload): Promis
   const { machine, lease } = context
   const git = { ...machine.git, signal: lease.signal }
   const mirror = join(machine.config.state_directory, 'mirrors', mirrorName(work.source))
-  lease.report({ phase: 'fetch', done: 0, total: 1, unit: 'branch', note: work.branch })
+  lease.report({ phase: 'fetch', done: 0, total: 1, unit: 'branch', note: oneLine(work.branch, 200) })
   const head = await fetchBranch(git, { repository: work.source, branch: work.branch, mirror })
   if (head.kind === 'failed') return gitFailed(head)
   const since = await newestAncestor(context, work, mirror)
@@ -29,7 +29,7 @@ export async function resolve(context: JobContext, work: ResolvePayload): Promis
   const commits = listed.commits.toReversed().map(({ rev, committedAt, subject }) => ({
     rev,
     committed_at: committedAt,
-    subject,
+    subject: oneLine(subject, 200),
   }))
   const continues = work.known.length === 0 || since !== null
   const base = since === null ? {} : { base: since }
@@ -72,5 +72,5 @@ function gitFailed(failure: GitFailure): JobResult['result'] {
   }
 }
 
-/** The message limit of the protocol; a branch that moved further is brought up in several resolves. */
+/** The limit of the message. Of a branch that moved further the oldest new commits are left out; hosts want the newest. */
 const COMMITS_MAX = 200

@@ -11,14 +11,13 @@ import { persistently } from './persistently.ts'
  */
 export async function openSession(
   machine: Machine,
-  scanner: string | null,
   how: { readonly controlPlane: ControlPlane; readonly signal: AbortSignal; readonly log: Log },
 ): Promise<BuilderHelloAnswer | null> {
   const hello = {
     v: 1,
     nix_version: machine.nixVersion,
     systems: machine.config.systems,
-    scanner,
+    scanner: machine.scanner,
     isolation:
       machine.isolation.kind === 'scope' ? 'scope' : `none: ${machine.isolation.reason}`.slice(0, 200),
   }

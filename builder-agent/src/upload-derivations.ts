@@ -18,7 +18,7 @@ export async function uploadDerivations(
   context: JobContext,
   drvPath: StorePath,
 ): Promise<UploadedDerivations> {
-  const key = `drv/${hashPart(drvPath)}.export.zst`
+  const key = exportKey(drvPath)
   const directory = join(context.machine.config.state_directory, 'uploads')
   const file = join(directory, `${randomUUID()}.export.zst`)
   try {
@@ -26,11 +26,19 @@ export async function uploadDerivations(
     await mkdir(directory, { recursive: true })
     const exported = await exportDerivations(storeCall(context), { drvPath, file })
     if (exported.kind === 'failed') return { kind: 'failed', why: exported.message }
-    await context.bucket.putFile(key, file, 'application/zstd')
+    await context.bucket.putFile(key, file, {
+      contentType: 'application/zstd',
+      signal: context.lease.signal,
+    })
     return { kind: 'uploaded', key }
   } catch (error) {
     return { kind: 'failed', why: error instanceof Error ? error.message : String(error) }
   } finally {
     await rm(file, { force: true })
   }
+}
+
+/** Where the export of a derivation lies in the bucket. */
+export function exportKey(drvPath: StorePath): string {
+  return `drv/${hashPart(drvPath)}.export.zst`
 }

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  type BuilderHelloAnswer,
+  backoffMs,
   type ClaimAnswer,
   claimAnswer,
   type JobHint,
   type JobKind,
   jobHint,
 } from '@crystal-forge/protocol'
-import type { ControlPlane } from './control-plane.ts'
+import type { Answer, ControlPlane } from './control-plane.ts'
 import type { Log } from './log.ts'
 
 /** A message of the queue: the hint, and what to tell the queue about it. */
@@ -31,10 +31,11 @@ export type WorkLoop = {
   /** How many jobs of this kind run at a time. */
   readonly lanes: number
   readonly queue: HintQueue
-  readonly controlPlane: ControlPlane
-  readonly session: BuilderHelloAnswer
+  readonly controlPlane: Pick<ControlPlane, 'call'>
   readonly stop: AbortSignal
   readonly log: Log
+  /** Why no job may begin now, if there is a reason; asked before each. */
+  readonly obstacle?: () => Promise<string | undefined>
   /** Does the job to its end, whatever that is; never throws. */
   readonly work: (claimed: Claimed, hint: Hint | null) => Promise<void>
 }
@@ -48,7 +49,12 @@ export async function runWorkLoop(loop: WorkLoop): Promise<void> {
 }
 
 async function lane(loop: WorkLoop): Promise<void> {
+  let failures = 0
   while (!loop.stop.aborted) {
+    if ((await loop.obstacle?.()) !== undefined) {
+      await pause(OBSTACLE_PAUSE_MS, loop.stop)
+      continue
+    }
     const hint = await nextHint(loop)
     if (loop.stop.aborted) {
       await hint?.hide(0).catch(() => {})
@@ -60,27 +66,45 @@ async function lane(loop: WorkLoop): Promise<void> {
       await hint.delete().catch(() => {})
       continue
     }
-    await claimAndWork(loop, hint, parsed)
+    failures = (await claimAndWork(loop, hint, parsed)) ? 0 : failures + 1
+    if (failures > 0) await pause(UNANSWERED_PAUSE_MS * 2 ** Math.min(failures - 1, DOUBLINGS_MAX), loop.stop)
   }
 }
 
-async function claimAndWork(loop: WorkLoop, hint: Hint | null, parsed: JobHint | undefined): Promise<void> {
+/** @returns false when the control plane gave no answer that helps; asking again at once would not either. */
+async function claimAndWork(
+  loop: WorkLoop,
+  hint: Hint | null,
+  parsed: JobHint | undefined,
+): Promise<boolean> {
   const wanted = parsed === undefined ? {} : { job: parsed.job, attempt: parsed.attempt }
   const body = { v: 1, kinds: [loop.kind], ...wanted }
   const answer = await loop.controlPlane.call('/v1/builder/claims', body, claimAnswer)
   if (answer.kind !== 'ok') {
-    const why = answer.kind === 'refused' ? `${answer.code} ${answer.detail}` : answer.why
-    loop.log.warn({ kind: loop.kind, why }, 'no job could be claimed')
-    await hint?.hide(UNANSWERED_PAUSE_S).catch(() => {})
-    await pause(UNANSWERED_PAUSE_S, loop.stop)
-    return
+    await notClaimed(loop, hint, answer)
+    return false
   }
   if (answer.body.claimed) {
     await loop.work(answer.body, hint)
-    return
+    return true
   }
   if (answer.body.because === 'not-yet') await hint?.hide(answer.body.retry_in_s ?? 5).catch(() => {})
   else await hint?.delete().catch(() => {})
+  return true
+}
+
+async function notClaimed(
+  loop: WorkLoop,
+  hint: Hint | null,
+  answer: Exclude<Answer<ClaimAnswer>, { kind: 'ok' }>,
+): Promise<void> {
+  const why = answer.kind === 'refused' ? `${answer.code} ${answer.detail}` : answer.why
+  loop.log.warn({ kind: loop.kind, why }, 'no job could be claimed')
+  await hint?.hide(UNANSWERED_PAUSE_MS / 1000).catch(() => {})
+  if (answer.kind === 'unanswered' && answer.retryAfterMs !== undefined)
+    await sleep(Math.min(answer.retryAfterMs, RETRY_AFTER_MS_MAX), undefined, { signal: loop.stop }).catch(
+      () => {},
+    )
 }
 
 async function nextHint(loop: WorkLoop): Promise<Hint | null> {
@@ -89,7 +113,7 @@ async function nextHint(loop: WorkLoop): Promise<Hint | null> {
   } catch (error) {
     if (loop.stop.aborted) return null
     loop.log.warn({ kind: loop.kind, error }, 'the queue did not answer; asking the control plane directly')
-    await pause(UNANSWERED_PAUSE_S, loop.stop)
+    await pause(UNANSWERED_PAUSE_MS, loop.stop)
     return null
   }
 }
@@ -102,9 +126,16 @@ function readHint(body: string): JobHint | undefined {
   }
 }
 
-async function pause(seconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(seconds * 1000 * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
+/** Between half and one and a half of it, so that builders that lost the same server do not come back together. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const jittered = ms / 2 + backoffMs({ attempt: 1, baseMs: ms, maxMs: ms, random: Math.random() })
+  await sleep(jittered, undefined, { signal }).catch(() => {})
 }
 
 /** Short enough to be back with the control plane, long enough not to press on one that is starting. */
-const UNANSWERED_PAUSE_S = 2
+const UNANSWERED_PAUSE_MS = 2000
+/** Two seconds doubled five times is about a minute. */
+const DOUBLINGS_MAX = 5
+const RETRY_AFTER_MS_MAX = 300_000
+/** Space does not come back by itself; somebody cleans up. */
+const OBSTACLE_PAUSE_MS = 30_000
