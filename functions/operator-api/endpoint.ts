@@ -1,4 +1,5 @@
 import type { SealingKey } from '@crystal-forge/control-plane'
+import type { Pool } from '@crystal-forge/postgres'
 import {
   type Actor,
   type Database,
@@ -8,7 +9,6 @@ import {
   type Page,
 } from '@crystal-forge/postgres'
 import { encodeBase64Url } from '@crystal-forge/protocol'
-import type { Pool } from 'pg'
 import type * as z from 'zod'
 import { type Endpoint, type HttpRequest, problem, type Reply } from '../http-api.ts'
 import { type Operator, recogniseOperator } from '../operator.ts'

@@ -1,3 +1,4 @@
+import type { Pool } from '@crystal-forge/postgres'
 import {
   findApiToken,
   inTransaction,
@@ -5,7 +6,6 @@ import {
   type ServiceStats,
   serviceStats,
 } from '@crystal-forge/postgres'
-import type { Pool } from 'pg'
 import { openDatabase } from '../database.ts'
 import { type Endpoint, type HttpHandler, httpApi, type Reply } from '../http-api.ts'
 import type { Log } from '../log.ts'

@@ -26,7 +26,7 @@ export {
   type ReadCatalogue,
   readCatalogue,
 } from './controls/catalogue.ts'
-export { type Json, type Judged, judge, type Verdict } from './controls/judge.ts'
+export { type Json, type Judged, judge, type Verdict as ControlVerdict } from './controls/judge.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'
 export { HEALTHS, type Health, healthOf } from './fleet/health.ts'
 export { type PackageDifferences, packageDifferences } from './fleet/package-differences.ts'

@@ -22,6 +22,9 @@ export type ConnectOptions = {
   readonly onIdleError?: (error: Error) => void
 }
 
+/** What `connect` returns; most queries need only a `Database`. */
+export type Pool = pg.Pool
+
 export type Tls = {
   /** PEM of the trusted authorities; undefined means those of the runtime. */
   readonly ca?: string | undefined
