@@ -50,6 +50,11 @@ export class EnvironmentReader {
     return first
   }
 
+  /** Notes a problem that only the reader of several variables can see. */
+  refuse(problem: string): void {
+    this.#problems.push(problem)
+  }
+
   /** @throws {Error} naming every variable that is missing or wrong. */
   done(): void {
     if (this.#problems.length > 0) throw new Error(`configuration: ${this.#problems.join('; ')}`)

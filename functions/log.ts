@@ -4,15 +4,41 @@ export type Fields = Readonly<Record<string, unknown>>
 /** One structured line. Bodies, signatures, tokens and secrets are never among the fields. */
 export type Log = (level: Level, message: string, fields?: Fields) => void
 
+export type JsonLogOptions = {
+  readonly write?: (line: string) => void
+  /** Names of fields that are counts: where they are numbers, CloudWatch makes metrics of them (embedded metric format). */
+  readonly metrics?: readonly string[]
+}
+
 /** JSON lines on standard output, which Lambda and journald both collect. */
-export function jsonLog(
-  program: string,
-  write: (line: string) => void = (line) => process.stdout.write(line),
-): Log {
+export function jsonLog(program: string, options: JsonLogOptions = {}): Log {
+  const { write = (line) => process.stdout.write(line), metrics = [] } = options
   return (level, message, fields = {}) => {
-    write(
-      `${JSON.stringify({ level, at: new Date().toISOString(), program, message, ...readable(fields) })}\n`,
-    )
+    const at = new Date()
+    const measured = metrics.filter((name) => typeof fields[name] === 'number')
+    const line = {
+      level,
+      at: at.toISOString(),
+      program,
+      message,
+      ...readable(fields),
+      ...(measured.length === 0 ? {} : { _aws: embeddedMetrics(at, measured) }),
+    }
+    write(`${JSON.stringify(line)}\n`)
+  }
+}
+
+/** The embedded metric format: the line itself carries the values, so that no request has to be made. */
+function embeddedMetrics(at: Date, names: readonly string[]): unknown {
+  return {
+    Timestamp: at.getTime(),
+    CloudWatchMetrics: [
+      {
+        Namespace: METRIC_NAMESPACE,
+        Dimensions: [['program']],
+        Metrics: names.map((Name) => ({ Name, Unit: 'Count' })),
+      },
+    ],
   }
 }
 
@@ -27,3 +53,5 @@ function chain(error: Error): string {
   const own = error.stack ?? `${error.name}: ${error.message}`
   return error.cause instanceof Error ? `${own}\ncaused by ${chain(error.cause)}` : own
 }
+
+const METRIC_NAMESPACE = 'crystal-forge'

@@ -1,4 +1,4 @@
-import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { DATABASE_VARIABLES, type DatabaseConfig, readDatabaseConfig } from '../database.ts'
 import { type Environment, EnvironmentReader } from '../environment.ts'
 
 export type Config = {
@@ -6,6 +6,9 @@ export type Config = {
   /** The public host of the control plane (`api.example.com`, with a port unless it is 443): what hosts sign. */
   readonly authority: string
 }
+
+/** What `infra/` sets; a name that is missing there does not compile. */
+export const VARIABLES = [...DATABASE_VARIABLES, 'PUBLIC_AUTHORITY'] as const
 
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {

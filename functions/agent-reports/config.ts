@@ -1,5 +1,5 @@
 import { REPORT_EVERY_S_DEFAULT } from '@crystal-forge/control-plane'
-import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { DATABASE_VARIABLES, type DatabaseConfig, readDatabaseConfig } from '../database.ts'
 import { type Environment, EnvironmentReader } from '../environment.ts'
 
 export type Config = {
@@ -9,6 +9,9 @@ export type Config = {
   /** How many seconds hosts wait between reports. */
   readonly nextReportInS: number
 }
+
+/** What `infra/` sets; a name that is missing there does not compile. */
+export const VARIABLES = [...DATABASE_VARIABLES, 'PUBLIC_AUTHORITY', 'NEXT_REPORT_IN_S'] as const
 
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {

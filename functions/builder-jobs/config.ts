@@ -1,6 +1,8 @@
-import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { DATABASE_VARIABLES, type DatabaseConfig, readDatabaseConfig } from '../database.ts'
 import { type Environment, EnvironmentReader } from '../environment.ts'
-import { type JobQueues, readJobQueues } from '../job-queues.ts'
+import { JOB_QUEUE_VARIABLES, type JobQueues, readJobQueues } from '../job-queues.ts'
+import { type RelayQueue, readRelayQueue } from '../relay-queue.ts'
+import { readSecretSource, type SecretSource } from '../secret-source.ts'
 
 export type Config = {
   readonly database: DatabaseConfig
@@ -12,8 +14,21 @@ export type Config = {
   /** How long a builder may be silent before its job is given to another one. */
   readonly leaseS: number
   /** Base64 of the 32-byte seed that signs job documents. */
-  readonly jobSigningKeyFile: string
+  readonly jobSigningKey: SecretSource
+  /** Who is told that the outbox has something new. */
+  readonly relayQueue: RelayQueue | undefined
 }
+
+/** What `infra/` sets; a name that is missing there does not compile. */
+export const VARIABLES = [
+  ...DATABASE_VARIABLES,
+  ...JOB_QUEUE_VARIABLES,
+  'PUBLIC_AUTHORITY',
+  'CACHE_BUCKET',
+  'LEASE_S',
+  'JOB_SIGNING_KEY_SECRET_ARN',
+  'RELAY_QUEUE_URL',
+] as const
 
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {
@@ -25,7 +40,8 @@ export function readConfig(environment: Environment): Config {
     cacheBucket: reader.text('CACHE_BUCKET'),
     region: reader.text('AWS_REGION'),
     leaseS: reader.whole('LEASE_S', { least: 2, most: 3600, otherwise: 60 }),
-    jobSigningKeyFile: reader.text('JOB_SIGNING_KEY_FILE'),
+    jobSigningKey: readSecretSource(reader, 'JOB_SIGNING_KEY'),
+    relayQueue: readRelayQueue(reader),
   }
   reader.done()
   return config

@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { parseSealingKey, type SealingKey } from '@crystal-forge/control-plane'
 import { openDatabase } from '../database.ts'
 import { type HttpHandler, httpApi } from '../http-api.ts'
 import type { Log } from '../log.ts'
+import { openRelay } from '../relay-queue.ts'
+import { fromFile, type ReadSecret, type SecretSource, whereOf } from '../secret-source.ts'
 import { builderEndpoints } from './builders.ts'
 import { cacheEndpoints } from './cache.ts'
 import type { Config } from './config.ts'
@@ -17,13 +18,19 @@ import { pipelineEndpoints } from './pipeline.ts'
 import { systemEndpoints } from './systems.ts'
 import { tokenEndpoints } from './tokens.ts'
 
+type Parts = {
+  readonly log: Log
+  readonly now?: () => Date
+  readonly readSecret?: ReadSecret
+}
+
 /** What operators read and change. `close` ends the connections. */
 export function app(
   config: Config,
-  { log, now = () => new Date() }: { readonly log: Log; readonly now?: () => Date },
+  { log, now = () => new Date(), readSecret = fromFile }: Parts,
 ): { handler: HttpHandler; close(): Promise<void> } {
   const pool = openDatabase(config.database, 'operator-api')
-  const context: Context = { pool, sealingKey: readSealingKey(config.sealingKeyFile), now }
+  const context: Context = { pool, sealingKey: readSealingKey(config.sealingKey, readSecret), now }
   const endpoints: Record<string, OperatorEndpoint> = {
     ...systemEndpoints(context),
     ...driftEndpoints(context),
@@ -37,17 +44,26 @@ export function app(
     ...keyEndpoints(context),
     ...tokenEndpoints(context),
   }
+  const relay = openRelay(config.relayQueue, log)
   const handler = httpApi(
     Object.fromEntries(
-      Object.entries(endpoints).map(([route, endpoint]) => [route, authorised(context, endpoint)]),
+      Object.entries(endpoints).map(([route, endpoint]) => [
+        route,
+        // A retry, a poll or a new flake is work for builders; a question is not.
+        route.startsWith('GET ') ? authorised(context, endpoint) : relay.after(authorised(context, endpoint)),
+      ]),
     ),
     log,
   )
-  return { handler, close: () => pool.end() }
+  const close = async (): Promise<void> => {
+    await pool.end()
+    relay.close()
+  }
+  return { handler, close }
 }
 
-function readSealingKey(file: string): SealingKey {
-  const key = parseSealingKey(readFileSync(file, 'utf8'))
-  if (key === null) throw new Error(`SEALING_KEY_FILE: ${file} does not hold the base64 of 32 bytes`)
+function readSealingKey(source: SecretSource, readSecret: ReadSecret): SealingKey {
+  const key = parseSealingKey(readSecret(source))
+  if (key === null) throw new Error(`${whereOf(source)} does not hold the base64 of 32 bytes`)
   return key
 }

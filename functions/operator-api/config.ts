@@ -1,16 +1,27 @@
-import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { DATABASE_VARIABLES, type DatabaseConfig, readDatabaseConfig } from '../database.ts'
 import { type Environment, EnvironmentReader } from '../environment.ts'
+import { type RelayQueue, readRelayQueue } from '../relay-queue.ts'
+import { readSecretSource, type SecretSource } from '../secret-source.ts'
 
 export type Config = {
   readonly database: DatabaseConfig
   /** Base64 of 32 bytes: seals hook secrets in the database. Shared with `webhooks`, which opens them. */
-  readonly sealingKeyFile: string
+  readonly sealingKey: SecretSource
+  /** Who is told that the outbox has something new. */
+  readonly relayQueue: RelayQueue | undefined
 }
+
+/** What `infra/` sets; a name that is missing there does not compile. */
+export const VARIABLES = [...DATABASE_VARIABLES, 'SEALING_KEY_SECRET_ARN', 'RELAY_QUEUE_URL'] as const
 
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {
   const reader = new EnvironmentReader(environment)
-  const config = { database: readDatabaseConfig(reader), sealingKeyFile: reader.text('SEALING_KEY_FILE') }
+  const config = {
+    database: readDatabaseConfig(reader),
+    sealingKey: readSecretSource(reader, 'SEALING_KEY'),
+    relayQueue: readRelayQueue(reader),
+  }
   reader.done()
   return config
 }

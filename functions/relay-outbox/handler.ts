@@ -5,5 +5,5 @@ import { readConfig } from './config.ts'
 import type { Relayed } from './relay.ts'
 
 export const handler: ScheduledHandler<Relayed> = app(readConfig(process.env), {
-  log: jsonLog('relay-outbox'),
+  log: jsonLog('relay-outbox', { metrics: ['sent', 'refused'] }),
 }).handler

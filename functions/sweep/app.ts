@@ -2,6 +2,7 @@ import { bucket, s3Client } from '@crystal-forge/aws'
 import { openDatabase } from '../database.ts'
 import type { Log } from '../log.ts'
 import { narinfoPublisher } from '../narinfo-publisher.ts'
+import { openRelay } from '../relay-queue.ts'
 import { type ScheduledHandler, scheduled } from '../schedule.ts'
 import type { Config } from './config.ts'
 import { type Swept, sweep } from './sweep.ts'
@@ -15,10 +16,20 @@ export function app(
   const client = s3Client(config.aws)
   const publish = narinfoPublisher(bucket(client, config.cacheBucket))
   const { hintAgainS } = config
-  const handler = scheduled('sweep', () => sweep({ database, publish, hintAgainS, log }), log)
+  const relay = openRelay(config.relayQueue, log)
+  const handler = scheduled(
+    'sweep',
+    async () => {
+      const swept = await sweep({ database, publish, hintAgainS, log })
+      if (swept.expired + swept.hinted + swept.polled + swept.rescanned > 0) await relay.wake()
+      return swept
+    },
+    log,
+  )
   const close = async (): Promise<void> => {
     await database.end()
     client.destroy()
+    relay.close()
   }
   return { handler, close }
 }

@@ -1,7 +1,8 @@
 import type { AwsSettings } from '@crystal-forge/aws'
 import { readAwsSettings } from '../aws-settings.ts'
-import { type DatabaseConfig, readDatabaseConfig } from '../database.ts'
+import { DATABASE_VARIABLES, type DatabaseConfig, readDatabaseConfig } from '../database.ts'
 import { type Environment, EnvironmentReader } from '../environment.ts'
+import { type RelayQueue, readRelayQueue } from '../relay-queue.ts'
 
 export type Config = {
   readonly database: DatabaseConfig
@@ -9,7 +10,12 @@ export type Config = {
   readonly cacheBucket: string
   /** After how long a queued job that nobody took is announced again. */
   readonly hintAgainS: number
+  /** Who is told that the outbox has something new. */
+  readonly relayQueue: RelayQueue | undefined
 }
+
+/** What `infra/` sets; a name that is missing there does not compile. */
+export const VARIABLES = [...DATABASE_VARIABLES, 'CACHE_BUCKET', 'HINT_AGAIN_S', 'RELAY_QUEUE_URL'] as const
 
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {
@@ -19,6 +25,7 @@ export function readConfig(environment: Environment): Config {
     aws: readAwsSettings(reader),
     cacheBucket: reader.text('CACHE_BUCKET'),
     hintAgainS: reader.whole('HINT_AGAIN_S', { least: 1, most: 3600, otherwise: 60 }),
+    relayQueue: readRelayQueue(reader),
   }
   reader.done()
   return config

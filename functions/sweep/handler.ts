@@ -5,5 +5,5 @@ import { readConfig } from './config.ts'
 import type { Swept } from './sweep.ts'
 
 export const handler: ScheduledHandler<Swept> = app(readConfig(process.env), {
-  log: jsonLog('sweep'),
+  log: jsonLog('sweep', { metrics: ['expired', 'hinted', 'polled', 'rescanned', 'published', 'failed'] }),
 }).handler

@@ -1,6 +1,12 @@
 import type { HttpHandler } from '../http-api.ts'
 import { jsonLog } from '../log.ts'
+import { fetchSecrets } from '../secret-source.ts'
 import { app } from './app.ts'
 import { readConfig } from './config.ts'
 
-export const handler: HttpHandler = app(readConfig(process.env), { log: jsonLog('webhooks') }).handler
+const config = readConfig(process.env)
+
+export const handler: HttpHandler = app(config, {
+  log: jsonLog('webhooks'),
+  readSecret: await fetchSecrets([config.sealingKey]),
+}).handler

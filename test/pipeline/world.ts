@@ -128,7 +128,11 @@ export async function createWorld(): Promise<World> {
   })
   const jobs = builderJobs({ ...jobsConfig, database: databaseConfig('cf_builders') }, { log })
   const hooks = webhooks(
-    { database: databaseConfig('cf_hooks'), sealingKeyFile: join(directory, 'seal.key') },
+    {
+      database: databaseConfig('cf_hooks'),
+      sealingKey: { kind: 'file', variable: 'SEALING_KEY_FILE', path: join(directory, 'seal.key') },
+      relayQueue: undefined,
+    },
     { log },
   )
   const rows = async (sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>

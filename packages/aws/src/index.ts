@@ -13,6 +13,7 @@ export {
   type StoreOutcome,
   type StreamStored,
 } from './s3.ts'
+export { type Secrets, secretsManager } from './secrets.ts'
 export {
   type NotSent,
   type OutgoingMessage,
