@@ -19,6 +19,8 @@ export type DemoOptions = {
   /** Node 24, which runs the programs from source. */
   readonly node: string
   readonly root: string
+  /** A version of openssl instead of the fleet's, so that every derivation is a new one. */
+  readonly salt?: string
 }
 
 /** A running demo: its parts can be looked at and killed, and `stop` ends all of them. */
@@ -51,7 +53,8 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
   const { directory, reporter } = options
   const path = (...parts: string[]): string => join(directory, ...parts)
   await Promise.all(['keys', 'logs', 'hosts'].map((name) => mkdir(path(name), { recursive: true })))
-  const repository = fleetRepository(path('fleet'))
+  const made = fleetRepository(path('fleet'))
+  const repository = options.salt === undefined ? made : salted(made, options.salt)
   const keys = await writeKeys(path('keys'))
   const running: Supervised[] = []
   const begin = (program: Omit<Program, 'cwd' | 'logFile'>): Supervised => {
@@ -121,6 +124,15 @@ export async function push(demo: Demo, rev: string): Promise<void> {
       throw new Error(`the push was refused: ${delivered.status} ${JSON.stringify(delivered.body)}`)
     return delivered
   })
+}
+
+function salted(repository: FleetRepository, version: string): FleetRepository {
+  const rev = repository.commit({
+    file: 'versions.json',
+    replace: '"openssl": "3.0.13"',
+    by: `"openssl": "${version}"`,
+  })
+  return { ...repository, rev }
 }
 
 type Keys = ReadonlyMap<string, string>
