@@ -43,11 +43,18 @@ async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
 
 async function external(config: ServerConfig, endpoint: string): Promise<Aws> {
   const { sqs } = awsClients({ region: config.region, endpoint: { sqs: endpoint, s3: endpoint } })
-  const queues = await Promise.all(
-    JOB_KINDS.map(async (kind) => [kind, await queueUrl(sqs, queueName(kind))] as const),
-  )
-  sqs.destroy()
-  return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: async () => {} }
+  try {
+    const queues = await Promise.all(
+      JOB_KINDS.map(async (kind) => [kind, await queueUrl(sqs, queueName(kind))] as const),
+    )
+    return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: async () => {} }
+  } catch (cause) {
+    throw new Error(`AWS_ENDPOINT_URL: the queues crystal-forge-* at ${endpoint} cannot be asked for`, {
+      cause,
+    })
+  } finally {
+    sqs.destroy()
+  }
 }
 
 function queueName(kind: JobKind): string {

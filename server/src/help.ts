@@ -13,12 +13,14 @@ export const HELP = `Crystal Forge: the control plane in one process
 
 Environment:
   CRYSTAL_FORGE_CONFIG                a TOML file with the sections SERVER and DATABASE
+                                      (default: /var/lib/crystal_forge/config.toml, where it is there)
   CRYSTAL_FORGE__SECTION__KEY         one setting over the file, e.g. CRYSTAL_FORGE__SERVER__PORT=3000
   DATABASE_URL                        a Postgres (18 or newer) instead of the embedded one
   AWS_ENDPOINT_URL                    an SQS and S3 endpoint instead of the embedded one
   CF_EPHEMERAL=1                      no fsync, for data that nobody will miss
 
-Everything binds to loopback unless --host says otherwise. The secrets directory is readable by its owner only.
+Everything binds to loopback unless --host says otherwise. The secrets directory is readable by its owner only; the
+embedded database asks for a password from it. The embedded object store and queues ask for nothing (SECURITY.md).
 
 Exit codes: 0 stopped as asked, 1 failed, 2 the command line or the configuration is wrong.
 `

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { jsonLog, type Log } from '@crystal-forge/functions/log.ts'
 import { type Flags, readConfig, type ServerConfig } from './config.ts'
 import { HELP } from './help.ts'
-import { type Started, startServer } from './start.ts'
+import type { Started } from './start.ts'
 
 /** The control plane in one process. Exit codes: 0 stopped as asked, 1 failed, 2 the command line or the configuration is wrong. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -44,6 +45,8 @@ async function serve(config: ServerConfig, log: Log): Promise<number> {
     stop.signal.addEventListener('abort', () => resolve(), { once: true })
   })
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+  // Loaded now only: help and the check of a configuration need none of it.
+  const { startServer } = await import('./start.ts')
   const server = await startServer(config, log, fileURLToPath(MIGRATIONS))
   say(welcome(server.started, config))
   log('info', 'ready', { url: server.started.url, dataDir: config.dataDir })
@@ -104,7 +107,7 @@ Crystal Forge is running.
   binary cache     ${started.cacheUrl}
   cache key        ${started.cachePublicKey}
   job key          ${started.jobPublicKey}        (builder.job_public_key)
-  database         ${started.databaseUrl}
+  database         ${started.databaseUrl}${config.database.kind === 'embedded' ? `        password: ${join(config.dataDir, SUPERUSER_PASSWORD)}` : ''}
 
 Look around:
 
@@ -141,6 +144,7 @@ function fail(error: unknown): number {
   return 1
 }
 
+const SUPERUSER_PASSWORD = 'secrets/database-superuser-password'
 const ORIGINAL_CONFIG = '/var/lib/crystal_forge/config.toml'
 const VERSION = '0.3.0'
 const MIGRATIONS = new URL('../../migrations', import.meta.url)
