@@ -1,8 +1,9 @@
 -- compatible
--- The evidence log: every fact has an event, written in the same transaction.
+-- The evidence log: every fact has an event, written in the same transaction. As in other tables that every report adds
+-- to, tenant_id is no foreign key: row-level security holds it to the tenant of the transaction.
 
 create table evidence_object (
-  tenant_id text not null references tenant,
+  tenant_id text not null,
   sha256 bytea not null check (length(sha256) = 32),
   -- The exact signed bytes, as they arrived.
   body bytea not null check (sha256(body) = sha256),
@@ -12,7 +13,7 @@ create table evidence_object (
 
 create table audit_event (
   id text primary key,
-  tenant_id text not null references tenant,
+  tenant_id text not null,
   type text not null,
   -- RFC 8785 JSON: what is hashed is what is stored.
   body bytea not null check (length(body) <= 65535),
@@ -21,10 +22,10 @@ create table audit_event (
 );
 create index audit_event_newest on audit_event (tenant_id, id desc);
 
--- Events that the sequencer has not placed yet.
+-- Events that the sequencer has not placed yet; written by the statement that writes the event.
 create table audit_pending (
-  event_id text primary key references audit_event,
-  tenant_id text not null references tenant
+  event_id text primary key,
+  tenant_id text not null
 );
 
 create trigger append_only before update or delete on audit_event for each row execute function refuse_change();

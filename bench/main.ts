@@ -1,0 +1,26 @@
+import { availableParallelism } from 'node:os'
+import type { Measured } from './measured.ts'
+import { measureReports } from './p1-reports.ts'
+
+/** `npm run bench` lists the benchmarks, `npm run bench -- p1` runs one: a table for people, one line of JSON for programs. */
+const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run: () => Promise<Measured> }>> =
+  {
+    p1: {
+      what: 'signed state reports a second, against a handler of the original shape',
+      run: measureReports,
+    },
+  }
+
+const [name] = process.argv.slice(2)
+const chosen = name === undefined ? undefined : BENCHMARKS[name]
+if (chosen === undefined) {
+  if (name !== undefined) console.error(`there is no benchmark ${JSON.stringify(name)}`)
+  for (const [key, { what }] of Object.entries(BENCHMARKS)) console.log(`npm run bench -- ${key}   ${what}`)
+  process.exitCode = name === undefined ? 0 : 2
+} else {
+  const measured = await chosen.run()
+  const machine = { cpus: availableParallelism(), node: process.version }
+  console.table(measured.rows)
+  console.log(measured.verdict)
+  console.log(JSON.stringify({ benchmark: name, ...machine, ...measured }))
+}
