@@ -1,6 +1,6 @@
 -- What each host runs against what is desired of it, from kept rows only: no history is read here.
 -- A view is dropped before it is made again, because `create or replace view` cannot take a column away.
-drop view if exists view_system_deployment_status, view_system_heartbeat_status, system_drift;
+drop view if exists view_system_deployment_status, view_system_heartbeat_status, system_drift, system_verdict;
 
 -- The same rule as `verdictOf` of the control plane, which explains it; a test holds the two together.
 create or replace function drift_verdict(
@@ -18,9 +18,9 @@ create or replace function drift_verdict(
     when on_desired_path or running_position = desired_position then 'up_to_date'
     when desired_position is null then 'no_evaluation'
     when running_position > desired_position then 'ahead'
-    when build_state = 'failed' then 'build_failed'
-    when build_state in ('pending', 'building') then 'building'
-    else 'behind'
+    -- Named once, so that a subquery can stand for it and runs for hosts that are behind only.
+    else case build_state when 'failed' then 'build_failed' when 'pending' then 'building' when 'building' then 'building'
+         else 'behind' end
   end
 $$;
 
@@ -35,6 +35,42 @@ language sql immutable parallel safe as $$
     else 'offline'
   end
 $$;
+
+-- The verdict of every host with what lists filter by, and not a join more: a filter by verdict reads the whole fleet.
+-- The newest evaluation is an error when it is newer than the newest good one, and the desired path is the one that the
+-- desired position yields, so neither evaluations nor derivations need to be read to compare.
+create or replace view system_verdict with (security_invoker = true) as
+select
+  s.id as system_id, s.tenant_id, s.hostname, s.active, env.name as environment, f.name as flake, cur.seen_at,
+  drift_verdict(
+    cur.system_id is not null, s.configuration_id is not null, pinned.yes,
+    cfg.latest_position is not null or head.failed_at > 0,
+    greatest(cfg.latest_position, head.failed_at) > coalesce(cfg.desired_position, 0),
+    pinned.yes or cfg.desired_position is not null,
+    case when pinned.yes then coalesce(cur.current_path = s.desired_target, false) else false end,
+    case when pinned.yes
+         then (select d.state from derivation d where d.tenant_id = s.tenant_id and d.out_path = s.desired_target
+               order by d.created_at desc limit 1)
+         else (select d.state from evaluation e join derivation d on d.id = e.derivation_id
+               where e.id = cfg.desired_evaluation_id) end,
+    case when pinned.yes then pinned_path.last_position else cfg.desired_position end,
+    running.last_position
+  ) as verdict
+from system s
+cross join lateral (select s.policy = 'pinned' and s.desired_target is not null as yes) pinned
+left join environment env on env.id = s.environment_id
+left join flake f on f.id = s.flake_id
+left join configuration cfg on cfg.id = s.configuration_id
+left join system_current cur on cur.system_id = s.id
+left join configuration_path pinned_path
+  on pinned.yes and pinned_path.configuration_id = s.configuration_id and pinned_path.out_path = s.desired_target
+left join configuration_path running
+  on running.configuration_id = s.configuration_id and running.out_path = cur.current_path
+left join lateral (
+  select case when newest.state = 'failed' then newest.position end as failed_at
+  from (select c.state, c.position from commit c
+        where c.tenant_id = s.tenant_id and c.flake_id = s.flake_id and c.on_branch order by c.position desc limit 1) newest
+) head on true;
 
 create or replace view system_drift with (security_invoker = true) as
 select
@@ -93,11 +129,18 @@ cross join lateral (
   select case when pinned.yes then s.desired_target else good_drv.out_path end as path,
          case when pinned.yes then pinned_path.last_position else cfg.desired_position end as position
 ) desired
+-- Apart from the derivation of the newest good evaluation, so that either is one look into an index.
 left join lateral (
   select d.id, d.state, d.error, d.scan_state from derivation d
-  where case when pinned.yes then d.tenant_id = s.tenant_id and d.out_path = s.desired_target else d.id = good_drv.id end
-  limit 1
-) drv on true
+  where pinned.yes and d.tenant_id = s.tenant_id and d.out_path = s.desired_target
+  order by d.created_at desc limit 1
+) pinned_drv on true
+cross join lateral (
+  select case when pinned.yes then pinned_drv.id else good_drv.id end as id,
+         case when pinned.yes then pinned_drv.state else good_drv.state end as state,
+         case when pinned.yes then pinned_drv.error else good_drv.error end as error,
+         case when pinned.yes then pinned_drv.scan_state else good_drv.scan_state end as scan_state
+) drv
 left join configuration_path running
   on running.configuration_id = s.configuration_id and running.out_path = cur.current_path
 left join commit desired_commit on desired_commit.flake_id = s.flake_id and desired_commit.position = desired.position

@@ -20,13 +20,9 @@ from hook h join flake f on f.id = h.flake_id;
 
 create or replace view commit_list with (security_invoker = true) as
 select c.id, f.name as flake, c.rev, c.position, c.committed_at, c.subject, c.on_branch, c.state, c.error,
-       c.discovered_at, c.evaluated_at, count_of.evaluations, count_of.failed
+       c.discovered_at, c.evaluated_at
 from commit c
-join flake f on f.id = c.flake_id
-cross join lateral (
-  select count(*) as evaluations, count(*) filter (where e.state = 'error') as failed
-  from evaluation e where e.commit_id = c.id
-) count_of;
+join flake f on f.id = c.flake_id;
 
 create or replace view evaluation_list with (security_invoker = true) as
 select e.id, f.name as flake, c.rev, c.position, cfg.name as configuration, e.commit_id, e.configuration_id, e.state,

@@ -4,7 +4,7 @@ grant select on
   tenant, environment, flake, hook, hook_delivery, commit, derivation, configuration, evaluation, configuration_path,
   builder, builder_key, job, job_attempt, outbox, store_path, closure, cve, scan, finding, waiver, system, system_key,
   enroll_token, system_state, system_current, heartbeat, deployment, approval, control_result, api_token, audit_event,
-  system_drift, view_system_deployment_status, view_system_heartbeat_status, flake_list, hook_list, commit_list,
+  system_drift, system_verdict, view_system_deployment_status, view_system_heartbeat_status, flake_list, hook_list, commit_list,
   evaluation_list, derivation_list, job_list, builder_list, environment_list, cache_list, state_list, event_list,
   finding_list
 to cf_operators;

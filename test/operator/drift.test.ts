@@ -149,6 +149,16 @@ test('filters by verdict, health, flake, environment and part of the name agree 
   expect(await names('flake=other')).toEqual([])
 })
 
+async function expectOneVerdict(): Promise<void> {
+  const rows = await world.rows(
+    'select d.hostname, d.verdict, v.verdict as listed from system_drift d join system_verdict v using (system_id)',
+  )
+  expect(rows.length).toBeGreaterThan(0)
+  expect(rows.filter((row) => row['verdict'] !== row['listed'])).toEqual([])
+}
+
+test('lists and details give a host the same verdict', expectOneVerdict)
+
 test('a commit that fails as a whole is an evaluation failure of every host that follows the flake', async () => {
   await world.commits('fleet', [rev('4')])
   await world.rows(`update commit set state = 'failed', error = 'flake.nix: syntax error' where rev = $1`, [
@@ -161,6 +171,7 @@ test('a commit that fails as a whole is an evaluation failure of every host that
     evaluation_error_rev: rev('4'),
   })
   expect((await world.api('GET', '/v1/systems/fixed/drift')).body.verdict).toBe('up_to_date')
+  await expectOneVerdict()
   await world.rows(
     'delete from outbox where body ->> $1 in (select id from job where subject in (select id from commit where rev = $2))',
     ['job', rev('4')],

@@ -122,10 +122,8 @@ const LISTS: readonly ListDefinition[] = [
       ['POSITION', 'position'],
       ['REVISION', (row) => shortRevision(row['rev'])],
       ['STATE', 'state'],
-      ['EVALUATED', 'evaluations'],
-      ['FAILED', 'failed'],
       ['COMMITTED', 'committed_at'],
-      ['SUBJECT', 'subject'],
+      ['SUBJECT OR ERROR', (row) => row['error'] ?? row['subject']],
     ],
     filters: {
       flake: 'Commits of it',

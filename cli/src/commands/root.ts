@@ -2,6 +2,7 @@ import { type CommandDef, defineCommand, type SubCommandsDef } from 'citty'
 import { CLI_VERSION } from '../cli-version.ts'
 import type { Console } from '../console.ts'
 import { applyCommand } from './apply.ts'
+import { dlqCommand } from './dlq.ts'
 import { driftCommand } from './drift.ts'
 import { enrollTokenCommand } from './enroll-token.ts'
 import { jobCommand } from './job.ts'
@@ -21,6 +22,7 @@ export function rootCommand(console: Console): CommandDef {
     system: systemCommand(console),
     'why-waiting': whyWaitingCommand(console),
     job: jobCommand(console),
+    dlq: dlqCommand(console),
     token: tokenCommand(console),
     'enroll-token': enrollTokenCommand(console),
     keygen: keygenCommand(console),

@@ -73,12 +73,17 @@ const SELECTED = `
 and ($4::text is null or system_health(seen_at, now()) = $4) and ($5::boolean is null or active = $5)
 and ($6::text is null or strpos(lower(hostname), lower($6)) > 0)`
 
+// A filter reads the verdicts of the whole fleet; everything else is read for the hosts of the page only.
 const LIST = `
-select * from system_drift
-where ${SELECTED.replace(/\$(\d)/g, (_, n) => `$${Number(n) + 2}`)} and ($1::text is null or hostname > $1)
-order by hostname limit $2`
+with page as materialized (
+  select system_id from system_verdict
+  where ${SELECTED.replace(/\$(\d)/g, (_, n) => `$${Number(n) + 2}`)} and ($1::text is null or hostname > $1)
+  order by hostname limit $2
+)
+select d.* from page join system_drift d on d.system_id = page.system_id order by d.hostname`
 
-const COUNT = `select verdict, count(*) as systems from system_drift where ${SELECTED} group by verdict order by verdict`
+const COUNT = `
+select verdict, count(*) as systems from system_verdict where ${SELECTED} group by verdict order by verdict`
 
 /** Systems by host name with their drift. */
 export async function listDrift(

@@ -45,14 +45,20 @@ where ($3::text is null or hostname = $3 or system_id = $3) and ($4::text is nul
 order by hostname, id limit $2`
 
 const COVERAGE = `
-select count(*) filter (where verdict = 'never_seen') as never_seen,
-       count(*) filter (where verdict <> 'never_seen' and running_scan_state = 'scanned') as scanned,
-       count(*) filter (where verdict <> 'never_seen' and running_scan_state = 'unscanned') as unscanned,
-       count(*) filter (where verdict <> 'never_seen' and running_scan_state = 'no_scanner') as no_scanner,
-       count(*) filter (where verdict <> 'never_seen' and running_scan_state = 'failed') as failed
-from system_drift
-where active and ($1::text is null or hostname = $1 or system_id = $1)
-  and ($2::text is null or environment = $2) and ($3::text is null or flake = $3)`
+select count(*) filter (where cur.system_id is null) as never_seen,
+       count(*) filter (where drv.scan_state = 'scanned') as scanned,
+       count(*) filter (where cur.system_id is not null and coalesce(drv.scan_state, 'unscanned') = 'unscanned') as unscanned,
+       count(*) filter (where drv.scan_state = 'no_scanner') as no_scanner,
+       count(*) filter (where drv.scan_state = 'failed') as failed
+from system s
+left join system_current cur on cur.system_id = s.id
+left join lateral (
+  select d.scan_state from derivation d
+  where d.tenant_id = s.tenant_id and d.out_path = cur.current_path order by d.scanned_at desc nulls last limit 1
+) drv on true
+where s.active and ($1::text is null or s.hostname = $1 or s.id = $1)
+  and ($2::text is null or s.environment_id = (select id from environment where name = $2))
+  and ($3::text is null or s.flake_id = (select id from flake where name = $3))`
 
 /** What running systems carry, by host, with how much of the selection was scanned at all. */
 export async function listFindings(

@@ -39,9 +39,9 @@ export type CommitRow = {
   error: string | null
   discovered_at: Date
   evaluated_at: Date | null
-  evaluations: number
-  failed: number
 }
+/** Counted for one commit only: a list would read every evaluation of its commits. */
+export type CommitDetail = CommitRow & { evaluations: number; failed: number }
 export type CommitFilter = {
   readonly flake: string | null
   readonly state: string | null
@@ -64,11 +64,14 @@ export async function listCommits(
 }
 
 const COMMIT = `
-select * from commit_list where id = $1 or (length($1) >= 7 and rev >= $1 and rev < $1 || 'g') order by id desc limit 2`
+select l.*, (select count(*) from evaluation e where e.commit_id = l.id) as evaluations,
+       (select count(*) from evaluation e where e.commit_id = l.id and e.state = 'error') as failed
+from commit_list l
+where l.id = $1 or (length($1) >= 7 and l.rev >= $1 and l.rev < $1 || 'g') order by l.id desc limit 2`
 
 /** By id or by a revision of at least 7 digits; null when none matches or the digits are ambiguous. */
-export async function showCommit(database: Database, name: string): Promise<CommitRow | null> {
-  const { rows } = await database.query<CommitRow>(COMMIT, [name])
+export async function showCommit(database: Database, name: string): Promise<CommitDetail | null> {
+  const { rows } = await database.query<CommitDetail>(COMMIT, [name])
   const exact = rows.find((row) => row.id === name || row.rev === name)
   return exact ?? (rows.length === 1 ? (rows[0] ?? null) : null)
 }
