@@ -43,9 +43,10 @@ export function createGateway(options: GatewayOptions): Server {
         .catch((error: unknown) => options.log('warn', 'answer not sent', { error }))
     },
   )
-  server.on('clientError', (_error, socket) => {
-    if (socket.writable)
-      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
+  server.on('clientError', (error, socket) => {
+    const overflow = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW'
+    const status = overflow ? '431 Request Header Fields Too Large' : '400 Bad Request'
+    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
   })
   return server
 }
@@ -197,17 +198,29 @@ function send(request: IncomingMessage, response: ServerResponse, result: Result
   if (result.close === true) response.setHeader('connection', 'close')
   response.setHeader('content-length', body.length)
   response.statusCode = result.statusCode ?? 200
-  response.end(body)
-  if (!request.complete) discardRest(request)
+  if (request.complete) {
+    response.end(body)
+    return
+  }
+  // The answer is whole with these bytes; what is left of it is to close the connection.
+  response.write(body)
+  discardRest(request, () => response.end())
 }
 
-/** A connection that is closed with bytes unread is reset, and the client may never see the answer. */
-function discardRest(request: IncomingMessage): void {
+/**
+ * A connection that is closed with bytes unread is reset, and a client that still sends never sees the answer: so they
+ * are read and forgotten first, until they end, until none come, and up to a limit.
+ */
+function discardRest(request: IncomingMessage, then: () => void): void {
   let bytes = 0
+  const silence = setTimeout(then, LINGER_MS)
   request.on('data', (chunk: Buffer) => {
+    silence.refresh()
     bytes += chunk.length
     if (bytes > DISCARD_BYTES_MAX) request.destroy()
   })
+  request.once('end', then)
+  request.once('close', () => clearTimeout(silence))
   request.on('error', () => {})
 }
 
@@ -218,4 +231,5 @@ const BAD_TARGET = problem(
 )
 /** A client that still sends after the answer is let go on this long. */
 const DISCARD_BYTES_MAX = 8 * 1024 * 1024
+const LINGER_MS = 500
 const RETRY_SOON = { headers: { 'retry-after': '1' } }
