@@ -1,4 +1,10 @@
-import type { FlakeSource, FleetChange, FleetDocument, FleetPlan } from '@crystal-forge/protocol'
+import {
+  type FlakeSource,
+  type FleetChange,
+  type FleetDocument,
+  type FleetPlan,
+  isBranchName,
+} from '@crystal-forge/protocol'
 import { fieldChanges, leftOver, stepFor } from './field-changes.ts'
 import { flakeLocation } from './flake-location.ts'
 import type { FleetOptions, FleetRefusal } from './fleet-refusal.ts'
@@ -70,6 +76,12 @@ function readFlake(
       path,
       // The reason quotes the URL without credentials.
       detail: `repo_url of flake "${wanted.name}" is ${location.because}`,
+    }
+  if (wanted.branch !== undefined && !isBranchName(wanted.branch))
+    return {
+      code: 'invalid_fleet',
+      path: `flakes.${index}.branch`,
+      detail: `branch of flake "${wanted.name}" is ${JSON.stringify(wanted.branch)}, which is no branch name: write one of letters, digits and _./@+-`,
     }
   if (wanted.branch !== undefined && location.branch !== null && wanted.branch !== location.branch)
     return {
