@@ -93,35 +93,7 @@ export function standIn(leaseS = 30): StandIn {
       return id
     },
     job,
-    claim(id, changes = {}) {
-      const claimed = job(id)
-      if (claimed.state === 'leased') state.doubles.push(id)
-      claimed.state = 'leased'
-      claimed.attempt += 1
-      claimed.fence += 1
-      const document: JobDocument = {
-        v: 1,
-        tenant: 't_1',
-        job: id,
-        attempt: claimed.attempt,
-        fence: claimed.fence,
-        builder_key: builderKey,
-        issued_at: new Date().toISOString(),
-        expires_at: new Date(Date.now() + 3_600_000).toISOString(),
-        work: claimed.work,
-        ...changes,
-      }
-      const { payloadType, payload, signatures } = signJobDocument(document, signing.seed)
-      return {
-        claimed: true,
-        job: id,
-        kind: claimed.work.kind,
-        attempt: claimed.attempt,
-        fence: claimed.fence,
-        lease_s: leaseS,
-        document: { payloadType, payload, signatures: [...signatures] },
-      }
-    },
+    claim: (id, changes = {}) => claim(state, { signing: signing.seed, id, changes }),
     trouble: (path, when, times = 1) => troubles.push({ path, when, times }),
     takeAway(id) {
       job(id).fence += 1
@@ -145,6 +117,43 @@ export function standIn(leaseS = 30): StandIn {
     },
   }
   return state
+}
+
+function claim(
+  state: StandIn,
+  {
+    signing,
+    id,
+    changes,
+  }: { readonly signing: SecretSeed; readonly id: string; readonly changes: Partial<JobDocument> },
+): Extract<ClaimAnswer, { claimed: true }> {
+  const claimed = state.job(id)
+  if (claimed.state === 'leased') state.doubles.push(id)
+  claimed.state = 'leased'
+  claimed.attempt += 1
+  claimed.fence += 1
+  const document: JobDocument = {
+    v: 1,
+    tenant: 't_1',
+    job: id,
+    attempt: claimed.attempt,
+    fence: claimed.fence,
+    builder_key: state.plane.keyId,
+    issued_at: new Date().toISOString(),
+    expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+    work: claimed.work,
+    ...changes,
+  }
+  const { payloadType, payload, signatures } = signJobDocument(document, signing)
+  return {
+    claimed: true,
+    job: id,
+    kind: claimed.work.kind,
+    attempt: claimed.attempt,
+    fence: claimed.fence,
+    lease_s: state.leaseS,
+    document: { payloadType, payload, signatures: [...signatures] },
+  }
 }
 
 type Refused = Extract<Answer<never>, { kind: 'refused' }>
