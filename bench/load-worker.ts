@@ -13,7 +13,7 @@ export type LoadOrder = {
 /** What it saw. Latencies in milliseconds, one for each answer. */
 export type LoadResult = {
   readonly elapsedMs: number
-  readonly statuses: Readonly<Record<string, number>>
+  readonly statuses: { readonly [status: string]: number | undefined }
   readonly latencies: Float64Array
   /** How many of the requests were sent, from the front. */
   readonly sent: number

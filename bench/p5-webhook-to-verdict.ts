@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeNixBase32, generateKeyPair, renderPublicKey } from '@crystal-forge/protocol'
+import * as z from 'zod'
 import { readConfig } from '../server/src/config.ts'
 import { startServer } from '../server/src/start.ts'
 import { quantile } from './load.ts'
@@ -159,7 +160,7 @@ async function call(
   })
   if (!response.ok)
     throw new Error(`${method} ${path}: ${response.status} ${(await response.text()).slice(0, 500)}`)
-  return response.json()
+  return z.looseObject({}).parse(await response.json())
 }
 
 /** What the scripted builder answers for a commit: every system's paths, of which some are new. */

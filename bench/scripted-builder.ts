@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { awsClients, queue } from '@crystal-forge/aws'
 import {
   type BuilderHelloAnswer,
@@ -11,7 +10,7 @@ import {
   type SecretSeed,
 } from '@crystal-forge/protocol'
 import * as z from 'zod'
-import { type ControlPlane, controlPlane } from '../builder-agent/src/control-plane.ts'
+import { type Answer, type ControlPlane, controlPlane } from '../builder-agent/src/control-plane.ts'
 import { hintQueue } from '../builder-agent/src/hint-queue.ts'
 
 export type ScriptedCommit = {
@@ -40,7 +39,6 @@ export async function scriptedBuilder(options: {
   const plane = controlPlane({
     serverUrl: options.url,
     seed: options.seed,
-    signal: new AbortController().signal,
   })
   const hello = {
     v: 1,
@@ -145,15 +143,10 @@ function evaluated(configuration: ScriptedCommit['configurations'][number]): obj
   }
 }
 
-async function expectOk<Body>(
-  call: ReturnType<ControlPlane['call']> | Promise<{ kind: string; body?: Body }>,
-): Promise<Body> {
+async function expectOk<Body>(call: Promise<Answer<Body>>): Promise<Body> {
   const answered = await call
-  if (answered.kind !== 'ok') {
-    await sleep(0)
-    throw new Error(`the control plane did not take it: ${JSON.stringify(answered)}`)
-  }
-  return answered.body as Body
+  if (answered.kind === 'ok') return answered.body
+  throw new Error(`the control plane did not take it: ${JSON.stringify(answered)}`)
 }
 
 /** The limit of a message. */
