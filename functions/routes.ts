@@ -112,6 +112,7 @@ export const ROUTES: readonly Route[] = [
     'POST flakes/{flake}/poll',
   ),
   ...write('operator', 'POST jobs/{job}/retry', 'POST jobs/{job}/cancel'),
+  ...write('operator', 'GET dlq', 'POST dlq/retry'),
   ...write(
     'admin',
     'PUT fleet',

@@ -7,6 +7,7 @@ import { fromFile, type ReadSecret, type SecretSource, whereOf } from '../secret
 import { builderEndpoints } from './builders.ts'
 import { cacheEndpoints } from './cache.ts'
 import type { Config } from './config.ts'
+import { deadLetterEndpoints } from './dead-letters.ts'
 import { driftEndpoints } from './drift.ts'
 import { authorised, type Context, type OperatorEndpoint } from './endpoint.ts'
 import { evidenceEndpoints } from './evidence.ts'
@@ -31,6 +32,7 @@ export function app(
 ): { handler: HttpHandler; close(): Promise<void> } {
   const pool = openDatabase(config.database, 'operator-api')
   const context: Context = { pool, sealingKey: readSealingKey(config.sealingKey, readSecret), now }
+  const deadLetters = deadLetterEndpoints(context, config.deadLetters)
   const endpoints: Record<string, OperatorEndpoint> = {
     ...systemEndpoints(context),
     ...driftEndpoints(context),
@@ -43,6 +45,7 @@ export function app(
     ...fleetEndpoints(context),
     ...keyEndpoints(context),
     ...tokenEndpoints(context),
+    ...deadLetters.endpoints,
   }
   const relay = openRelay(config.relayQueue, log)
   const handler = httpApi(
@@ -58,6 +61,7 @@ export function app(
   const close = async (): Promise<void> => {
     await pool.end()
     relay.close()
+    deadLetters.close()
   }
   return { handler, close }
 }

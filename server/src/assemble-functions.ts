@@ -99,5 +99,13 @@ function environment(around: Surroundings): (role: string, connections: number) 
     QUEUE_URL_EVALUATE: aws.queues.evaluate,
     QUEUE_URL_BUILD: aws.queues.build,
     QUEUE_URL_SCAN: aws.queues.scan,
+    ...(aws.deadLetters === undefined
+      ? {}
+      : {
+          DLQ_URL_RESOLVE: aws.deadLetters.resolve,
+          DLQ_URL_EVALUATE: aws.deadLetters.evaluate,
+          DLQ_URL_BUILD: aws.deadLetters.build,
+          DLQ_URL_SCAN: aws.deadLetters.scan,
+        }),
   })
 }

@@ -11,6 +11,8 @@ export type Aws = {
   readonly region: string
   readonly bucket: string
   readonly queues: Readonly<Record<JobKind, string>>
+  /** Undefined when somebody else made the queues and made none for this. */
+  readonly deadLetters: Readonly<Record<JobKind, string>> | undefined
   stop(): Promise<void>
 }
 
@@ -23,8 +25,17 @@ async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
   const aws = await startEmbeddedAws({ dataDir: join(config.dataDir, 'aws'), ephemeral: config.ephemeral })
   log('debug', 'embedded SQS and S3', { endpoint: aws.endpoint })
   try {
+    const dead = await Promise.all(
+      JOB_KINDS.map(async (kind) => [kind, await aws.ensureQueue(deadName(kind))] as const),
+    )
     const queues = await Promise.all(
-      JOB_KINDS.map(async (kind) => [kind, await aws.ensureQueue(queueName(kind))] as const),
+      JOB_KINDS.map(async (kind) => {
+        const redrive = { deadLetterTargetArn: aws.queueArn(deadName(kind)), maxReceiveCount: RECEIVED_MAX }
+        return [
+          kind,
+          await aws.ensureQueue(queueName(kind), { RedrivePolicy: JSON.stringify(redrive) }),
+        ] as const
+      }),
     )
     await aws.ensureBucket(BUCKET)
     const { endpoint } = aws
@@ -33,6 +44,7 @@ async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
       region: config.region,
       bucket: BUCKET,
       queues: asRecord(queues),
+      deadLetters: asRecord(dead),
       stop: () => aws.close(),
     }
   } catch (error) {
@@ -47,7 +59,18 @@ async function external(config: ServerConfig, endpoint: string): Promise<Aws> {
     const queues = await Promise.all(
       JOB_KINDS.map(async (kind) => [kind, await queueUrl(sqs, queueName(kind))] as const),
     )
-    return { endpoint, region: config.region, bucket: BUCKET, queues: asRecord(queues), stop: async () => {} }
+    const dead = await Promise.allSettled(
+      JOB_KINDS.map(async (kind) => [kind, await queueUrl(sqs, deadName(kind))] as const),
+    )
+    const found = dead.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    return {
+      endpoint,
+      region: config.region,
+      bucket: BUCKET,
+      queues: asRecord(queues),
+      deadLetters: found.length === dead.length ? asRecord(found) : undefined,
+      stop: async () => {},
+    }
   } catch (cause) {
     throw new Error(`AWS_ENDPOINT_URL: the queues crystal-forge-* at ${endpoint} cannot be asked for`, {
       cause,
@@ -61,6 +84,10 @@ function queueName(kind: JobKind): string {
   return `crystal-forge-${kind}`
 }
 
+function deadName(kind: JobKind): string {
+  return `${queueName(kind)}-dead`
+}
+
 function asRecord(entries: readonly (readonly [JobKind, string])[]): Record<JobKind, string> {
   const urls = new Map(entries)
   const url = (kind: JobKind): string => {
@@ -71,4 +98,6 @@ function asRecord(entries: readonly (readonly [JobKind, string])[]): Record<JobK
   return { resolve: url('resolve'), evaluate: url('evaluate'), build: url('build'), scan: url('scan') }
 }
 
+/** As in AWS: a hint that five builders took and none finished with is set aside. */
+const RECEIVED_MAX = 5
 const BUCKET = 'crystal-forge-cache'

@@ -586,8 +586,10 @@ describe('hostile parameters', () => {
     before = await everything()
   })
 
+  // A queue has no pages.
   const lists = ROUTES.filter(
-    (route) => route.function === 'operator-api' && /^GET \/v1\/[a-z]+$/.test(route.key),
+    ({ function: name, key }) =>
+      name === 'operator-api' && /^GET \/v1\/[a-z]+$/.test(key) && key !== 'GET /v1/dlq',
   ).map(({ key }) => key.slice('GET '.length))
   const strings = [
     "'; drop table system; --",

@@ -56,6 +56,7 @@ export { Overloaded } from './group-commit.ts'
 export { type DeliveryNovelty, findHook, type Hook, receiveDelivery } from './hooks.ts'
 export { cancelJob, type JobControl, retryJob } from './job-control.ts'
 export { type RecordedResult, recordEvaluationBatch, recordResult } from './job-results.ts'
+export { type JobStanding, jobStandings } from './job-standing.ts'
 export { beginWork } from './job-work.ts'
 export {
   type ClaimedJob,
