@@ -932,15 +932,9 @@ create view commit_list with (security_invoker=true) as
     c.state,
     c.error,
     c.discovered_at,
-    c.evaluated_at,
-    count_of.evaluations,
-    count_of.failed
+    c.evaluated_at
    FROM commit c
-     JOIN flake f ON f.id = c.flake_id
-     CROSS JOIN LATERAL ( SELECT count(*) AS evaluations,
-            count(*) FILTER (WHERE e.state = 'error'::text) AS failed
-           FROM evaluation e
-          WHERE e.commit_id = c.id) count_of;
+     JOIN flake f ON f.id = c.flake_id;
 grant on commit_list: select to cf_dashboards; select to cf_operators;
 
 create view derivation_list with (security_invoker=true) as
@@ -1245,12 +1239,26 @@ create view system_drift with (security_invoker=true) as
             d.error,
             d.scan_state
            FROM derivation d
-          WHERE
+          WHERE pinned.yes AND d.tenant_id = s.tenant_id AND d.out_path = s.desired_target
+          ORDER BY d.created_at DESC
+         LIMIT 1) pinned_drv ON true
+     CROSS JOIN LATERAL ( SELECT
                 CASE
-                    WHEN pinned.yes THEN d.tenant_id = s.tenant_id AND d.out_path = s.desired_target
-                    ELSE d.id = good_drv.id
-                END
-         LIMIT 1) drv ON true
+                    WHEN pinned.yes THEN pinned_drv.id
+                    ELSE good_drv.id
+                END AS id,
+                CASE
+                    WHEN pinned.yes THEN pinned_drv.state
+                    ELSE good_drv.state
+                END AS state,
+                CASE
+                    WHEN pinned.yes THEN pinned_drv.error
+                    ELSE good_drv.error
+                END AS error,
+                CASE
+                    WHEN pinned.yes THEN pinned_drv.scan_state
+                    ELSE good_drv.scan_state
+                END AS scan_state) drv
      LEFT JOIN configuration_path running ON running.configuration_id = s.configuration_id AND running.out_path = cur.current_path
      LEFT JOIN commit desired_commit ON desired_commit.flake_id = s.flake_id AND desired_commit."position" = desired."position"
      LEFT JOIN commit running_commit ON running_commit.flake_id = s.flake_id AND running_commit."position" = running.last_position
@@ -1268,6 +1276,55 @@ create view system_drift with (security_invoker=true) as
           ORDER BY of.name, oc.name
          LIMIT 1) elsewhere ON true;
 grant on system_drift: select to cf_dashboards; select to cf_operators;
+
+create view system_verdict with (security_invoker=true) as
+ SELECT s.id AS system_id,
+    s.tenant_id,
+    s.hostname,
+    s.active,
+    env.name AS environment,
+    f.name AS flake,
+    cur.seen_at,
+    drift_verdict(cur.system_id IS NOT NULL, s.configuration_id IS NOT NULL, pinned.yes, cfg.latest_position IS NOT NULL OR head.failed_at > 0, GREATEST(cfg.latest_position, head.failed_at) > COALESCE(cfg.desired_position, 0::bigint), pinned.yes OR cfg.desired_position IS NOT NULL,
+        CASE
+            WHEN pinned.yes THEN COALESCE(cur.current_path = s.desired_target, false)
+            ELSE false
+        END,
+        CASE
+            WHEN pinned.yes THEN ( SELECT d.state
+               FROM derivation d
+              WHERE d.tenant_id = s.tenant_id AND d.out_path = s.desired_target
+              ORDER BY d.created_at DESC
+             LIMIT 1)
+            ELSE ( SELECT d.state
+               FROM evaluation e
+                 JOIN derivation d ON d.id = e.derivation_id
+              WHERE e.id = cfg.desired_evaluation_id)
+        END,
+        CASE
+            WHEN pinned.yes THEN pinned_path.last_position
+            ELSE cfg.desired_position
+        END, running.last_position) AS verdict
+   FROM system s
+     CROSS JOIN LATERAL ( SELECT s.policy = 'pinned'::text AND s.desired_target IS NOT NULL AS yes) pinned
+     LEFT JOIN environment env ON env.id = s.environment_id
+     LEFT JOIN flake f ON f.id = s.flake_id
+     LEFT JOIN configuration cfg ON cfg.id = s.configuration_id
+     LEFT JOIN system_current cur ON cur.system_id = s.id
+     LEFT JOIN configuration_path pinned_path ON pinned.yes AND pinned_path.configuration_id = s.configuration_id AND pinned_path.out_path = s.desired_target
+     LEFT JOIN configuration_path running ON running.configuration_id = s.configuration_id AND running.out_path = cur.current_path
+     LEFT JOIN LATERAL ( SELECT
+                CASE
+                    WHEN newest.state = 'failed'::text THEN newest."position"
+                    ELSE NULL::bigint
+                END AS failed_at
+           FROM ( SELECT c.state,
+                    c."position"
+                   FROM commit c
+                  WHERE c.tenant_id = s.tenant_id AND c.flake_id = s.flake_id AND c.on_branch
+                  ORDER BY c."position" DESC
+                 LIMIT 1) newest) head ON true;
+grant on system_verdict: select to cf_dashboards; select to cf_operators;
 
 create view view_system_deployment_status with (security_invoker=true) as
  SELECT d.hostname,
@@ -1439,9 +1496,9 @@ AS $function$
     when on_desired_path or running_position = desired_position then 'up_to_date'
     when desired_position is null then 'no_evaluation'
     when running_position > desired_position then 'ahead'
-    when build_state = 'failed' then 'build_failed'
-    when build_state in ('pending', 'building') then 'building'
-    else 'behind'
+    -- Named once, so that a subquery can stand for it and runs for hosts that are behind only.
+    else case build_state when 'failed' then 'build_failed' when 'pending' then 'building' when 'building' then 'building'
+         else 'behind' end
   end
 $function$;
 
@@ -1600,8 +1657,6 @@ CREATE OR REPLACE FUNCTION public.ingest_reports(tenant text, reports jsonb, bod
  RETURNS TABLE(n integer, outcome text, kind text, received_at timestamp with time zone)
  LANGUAGE plpgsql
  SET plan_cache_mode TO 'force_generic_plan'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
 AS $function$
@@ -1614,15 +1669,16 @@ begin
   end if;
 
   with report as (
-    select r.* from rows from (jsonb_to_recordset(reports) as (
+    select * from rows from (jsonb_to_recordset(reports) as (
       key text, system text, hostname text, nonce text, expires_at timestamptz, assurance text
     )) with ordinality as r(key_id, system_id, hostname, nonce, expires_at, assurance, n)
   ), caller as materialized (
     select r.n::integer as n, r.key_id, r.nonce, r.expires_at,
            case when k.rfc9421_used_at is null and r.assurance = 'rfc9421' then r.key_id end as first_use
     from report r
-    join system_key k on k.key_id = r.key_id and k.system_id = r.system_id and k.status = 'active'
-    join system s on s.id = r.system_id and s.hostname = r.hostname and s.active
+    cross join lateral (select * from system_key k where k.key_id = r.key_id offset 0) k
+    cross join lateral (select * from system s where s.id = r.system_id offset 0) s
+    where k.system_id = r.system_id and k.status = 'active' and s.hostname = r.hostname and s.active
   ), spent as (
     insert into request_nonce (key_id, nonce, tenant_id, expires_at)
     select c.key_id, c.nonce, tenant, c.expires_at from caller c order by c.key_id
@@ -1649,7 +1705,7 @@ begin
     select r.system_id, r.report_id, tenant,
            case when r.kind = 'state' or c.digest is distinct from r.digest then 'state' else 'heartbeat' end,
            r.digest, r.received_at
-    from report r left join system_current c on c.system_id = r.system_id
+    from report r left join lateral (select c.digest from system_current c where c.system_id = r.system_id offset 0) c on true
     where r.kind <> 'heartbeat' or c.digest = r.digest
     order by r.system_id
     on conflict do nothing
@@ -1680,7 +1736,9 @@ begin
          coalesce(f.received_at, r.received_at)
   from rows from (jsonb_to_recordset(reports) as (system text, report_id text, received_at timestamptz))
          with ordinality as r(system_id, report_id, received_at, n)
-  left join report_receipt f on f.system_id = r.system_id and f.report_id = r.report_id
+  left join lateral (
+    select f.* from report_receipt f where f.system_id = r.system_id and f.report_id = r.report_id offset 0
+  ) f on true
   order by r.n;
 end $function$;
 

@@ -147,8 +147,6 @@ export interface CommitList {
   discovered_at: Timestamp | null;
   error: string | null;
   evaluated_at: Timestamp | null;
-  evaluations: number | null;
-  failed: number | null;
   flake: string | null;
   id: string | null;
   on_branch: boolean | null;
@@ -715,6 +713,17 @@ export interface SystemState {
   tenant_id: string;
 }
 
+export interface SystemVerdict {
+  active: boolean | null;
+  environment: string | null;
+  flake: string | null;
+  hostname: string | null;
+  seen_at: Timestamp | null;
+  system_id: string | null;
+  tenant_id: string | null;
+  verdict: string | null;
+}
+
 export interface Tenant {
   created_at: Generated<Timestamp>;
   id: Generated<string>;
@@ -811,6 +820,7 @@ export interface DB {
   system_drift: SystemDrift;
   system_key: SystemKey;
   system_state: SystemState;
+  system_verdict: SystemVerdict;
   tenant: Tenant;
   view_system_deployment_status: ViewSystemDeploymentStatus;
   view_system_heartbeat_status: ViewSystemHeartbeatStatus;
