@@ -23,7 +23,9 @@ else
       fileSystems."/" = { device = "/dev/vda1"; fsType = "ext4"; };
       documentation.nixos.enable = false;
     };
-    evaluate = modules: import (root + "/nixos/lib/eval-config.nix") { inherit lib; system = null; modules = modules ++ [ base ]; };
+    # The packages of that tree are stubs, and the newest Postgres among them is 16.
+    postgres = { pkgs, ... }: { services.postgresql.package = pkgs.postgresql_16; };
+    evaluate = modules: import (root + "/nixos/lib/eval-config.nix") { inherit lib; system = null; modules = modules ++ [ base postgres ]; };
   in
   {
     inherit lib evaluate;

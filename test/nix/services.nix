@@ -30,8 +30,24 @@ let
     cache = { s3_region = "us-east-1"; s3_profile = "x"; max_retries = 1; retry_delay_seconds = 1; poll_interval = 1; force_repush = true; };
     server = { enable = true; eval_workers = 1; eval_max_memory_mb = 1; eval_check_cache = false; };
   };
+  settingsOf = config: lib.mapAttrs (_: file: file.passthru.settings)
+    (lib.filterAttrs (name: _: lib.hasPrefix "crystal-forge-" name) (evaluate config).system.build);
 in
 {
+  settings = {
+    quickStart = settingsOf quick;
+    everything = settingsOf (cf {
+      server = { enable = true; authority = "cf.example.mil"; awsEndpoint = "http://127.0.0.1:4566"; };
+      database = { host = "db.example.mil"; caFile = "/etc/ssl/db.pem"; passwordFile = "/run/secrets/db"; };
+      local-database = false;
+      build = { systemd_memory_max = null; systemd_cpu_quota = null; systemd_properties = [ "TasksMax=100" "Environment=A=b" ]; local_flakes = [ "/srv/flake" ]; };
+      vulnix = { enable_whitelist = true; whitelist_path = "/etc/vulnix.toml"; mirror = "https://feeds.example.mil/"; };
+      auth = { netrc_path = "/run/secrets/netrc"; ssh_known_hosts_path = "/etc/ssh/known"; ssh_key_path = "/run/secrets/ssh"; };
+      cache = { cache_type = "Http"; push_to = "https://cache.example.mil"; push_after_build = true; compression = "zstd"; push_filter = [ "nixos-system" ]; };
+      client = agent // { server_url = "https://cf.example.mil"; authority = "cf.example.mil"; ca_file = "/etc/ssl/cf.pem"; };
+      deployment = { cache_url = "https://cache.example.mil"; cache_public_key = "k:AA=="; };
+    });
+  };
   quickStart = {
     units = units quick;
     failed = failed quick;

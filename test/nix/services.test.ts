@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
@@ -19,7 +20,9 @@ const unit = z.object({
 })
 type Unit = z.infer<typeof unit>
 const texts = z.array(z.string())
+const settings = z.record(z.string(), z.record(z.string(), z.json()))
 const seen = z.object({
+  settings: z.record(z.string(), settings),
   quickStart: z.object({
     units: z.record(z.string(), unit),
     failed: texts,
@@ -146,6 +149,37 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     expect(made.dashboards.datasource).toMatchObject({ uid: 'crystal-forge-postgres', user: 'grafana' })
   })
 
+  it.each([
+    ['server', 'server/src/main.ts', { CRYSTAL_FORGE__DATABASE__PASSWORD_FILE: 'key' }],
+    [
+      'builder',
+      'builder-agent/src/main.ts',
+      {
+        CRYSTAL_FORGE__BUILDER__PRIVATE_KEY: 'key',
+        CRYSTAL_FORGE__AUTH__SSH_KEY_PATH: 'key',
+        CRYSTAL_FORGE__AUTH__SSH_KNOWN_HOSTS_PATH: 'key',
+        CRYSTAL_FORGE__AUTH__NETRC_PATH: 'key',
+        CRYSTAL_FORGE__VULNIX__WHITELIST_PATH: 'key',
+      },
+    ],
+    ['agent', 'host-agent/src/main.ts', {}],
+  ])('writes a configuration that the %s itself accepts', async (name, program, standIns) => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'config-'))
+    try {
+      const key = path.join(directory, 'key')
+      await writeFile(key, `${'A'.repeat(43)}=\n`, { mode: 0o600 })
+      for (const [which, files] of Object.entries(made.settings)) {
+        const file = path.join(directory, `${which}.json`)
+        await writeFile(file, JSON.stringify(files[`crystal-forge-${name}-config`]))
+        const env = { PATH: '/usr/bin:/bin', CRYSTAL_FORGE_CONFIG: file, ...mapValues(standIns, () => key) }
+        const answer = await checkConfig(program, env)
+        expect([which, answer.code, answer.stderr.trim()]).toEqual([which, 0, ''])
+      }
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  })
+
   it('exposes little of the machine to server and agent', async ({ skip }) => {
     const directory = await mkdtemp(path.join(tmpdir(), 'units-'))
     try {
@@ -161,6 +195,31 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     }
   })
 })
+
+function mapValues<T>(record: Readonly<Record<string, unknown>>, value: () => T): Record<string, T> {
+  return Object.fromEntries(Object.keys(record).map((key) => [key, value()]))
+}
+
+/** The program's own `--check-config`, as the derivation of the configuration runs it. */
+function checkConfig(
+  program: string,
+  env: Readonly<Record<string, string>>,
+): Promise<{ readonly code: number; readonly stderr: string }> {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [path.join(root, program), '--check-config'],
+      { env },
+      (error, stdout, stderr) => {
+        resolve({
+          code: error === null ? 0 : Number(error.code ?? 1),
+          stderr: error === null ? '' : `${stdout}${stderr}`,
+        })
+      },
+    )
+  })
+}
 
 function render(one: Unit | undefined): string {
   const lines = Object.entries(one?.serviceConfig ?? {}).flatMap(([key, value]) =>

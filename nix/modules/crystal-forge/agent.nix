@@ -21,6 +21,9 @@ in
   config = lib.mkIf (cfg.enable && client.enable) {
     systemd.tmpfiles.rules = [ "L+ /var/lib/crystal-forge-agent/config.toml - - - - ${configFile}" ];
 
+    # To look at, and for the checks of the flake.
+    system.build.crystal-forge-agent-config = configFile;
+
     systemd.services.crystal-forge-agent = {
       description = "Crystal Forge agent of this host";
       wantedBy = [ "multi-user.target" ];

@@ -93,13 +93,16 @@ in
       };
     };
 
+    # To look at, and for the checks of the flake.
+    system.build.crystal-forge-builder-config = configFile;
+
     systemd.services.crystal-forge-builder = {
       description = "Crystal Forge builder";
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
       after = [ "network-online.target" "crystal-forge-builder-key.service" ] ++ lib.optional cfg.server.enable "crystal-forge-server.service";
       requires = [ "crystal-forge-builder-key.service" ];
-      path = [ config.nix.package pkgs.git pkgs.openssh pkgs.systemd pkgs.vulnix pkgs.util-linux pkgs.zstd ]
+      path = [ config.nix.package pkgs.git pkgs.jq pkgs.openssh pkgs.systemd pkgs.vulnix pkgs.util-linux pkgs.zstd ]
         ++ lib.optional (cache.cache_type == "Attic") pkgs.attic-client;
       environment = environment // {
         CRYSTAL_FORGE_CONFIG = "${configFile}";
@@ -111,9 +114,8 @@ in
         ${lib.optionalString localServer ''
           server=/var/lib/crystal-forge/server.json
           until [ -s $server ]; do sleep 0.5; done
-          read_field() { ${lib.getExe pkgs.nodejs_24} -p 'JSON.parse(require("fs").readFileSync(process.argv[1]))[process.argv[2]] ?? ""' $server "$1"; }
-          CRYSTAL_FORGE__BUILDER__JOB_PUBLIC_KEY=$(read_field jobPublicKey)
-          CRYSTAL_FORGE__BUILDER__AWS_ENDPOINT=$(read_field awsEndpoint)
+          CRYSTAL_FORGE__BUILDER__JOB_PUBLIC_KEY=$(jq -r .jobPublicKey $server)
+          CRYSTAL_FORGE__BUILDER__AWS_ENDPOINT=$(jq -r .awsEndpoint $server)
           export CRYSTAL_FORGE__BUILDER__JOB_PUBLIC_KEY CRYSTAL_FORGE__BUILDER__AWS_ENDPOINT
         ''}
         exec ${lib.getExe cfg.packages.builder} run

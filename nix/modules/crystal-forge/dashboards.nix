@@ -17,6 +17,8 @@ in
 
     services.grafana = {
       enable = true;
+      # Nothing about this installation leaves it.
+      settings.analytics.reporting_enabled = lib.mkDefault false;
       provision = lib.mkIf dashboards.grafana.provision {
         enable = true;
         datasources.settings.datasources = [({

@@ -15,8 +15,8 @@ in
 
     services.postgresql = {
       enable = true;
-      # The schema uses what Postgres 18 brings.
-      package = lib.mkIf (pkgs ? postgresql_18) (lib.mkDefault pkgs.postgresql_18);
+      # The schema uses what Postgres 18 brings; NixOS chooses by the age of the system, with mkDefault.
+      package = lib.mkIf (pkgs ? postgresql_18) (lib.mkOverride 900 pkgs.postgresql_18);
       ensureDatabases = [ database.name ];
       ensureUsers = [{
         name = database.user;

@@ -62,6 +62,9 @@ in
 
     systemd.tmpfiles.rules = [ "L+ ${cfg.configPath} - - - - ${configFile}" ];
 
+    # To look at, and for the checks of the flake.
+    system.build.crystal-forge-server-config = configFile;
+
     systemd.services.crystal-forge-server = {
       description = "Crystal Forge control plane";
       wantedBy = [ "multi-user.target" ];

@@ -13,7 +13,7 @@ let
   };
   names = [
     "aide" "attic-client" "audit" "bash" "busybox" "coreutils" "crystal-forge-agent" "crystal-forge-builder" "crystal-forge-server"
-    "cf" "git" "gnutar" "hello" "inetutils" "libpwquality" "nix" "nodejs_24" "opencryptoki" "openssh" "pam" "postgresql" "systemd"
+    "cf" "git" "gnutar" "hello" "inetutils" "jq" "libpwquality" "nix" "nodejs_24" "opencryptoki" "openssh" "pam" "postgresql" "systemd"
     "util-linux" "vlock" "vulnix" "zstd"
   ];
 in
