@@ -1,0 +1,54 @@
+import { Stack, type StackProps } from 'aws-cdk-lib'
+import type { Key } from 'aws-cdk-lib/aws-kms'
+import { Topic } from 'aws-cdk-lib/aws-sns'
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions'
+import type { Construct } from 'constructs'
+import { type Buckets, buckets } from './buckets.ts'
+import { cacheCdn } from './cache-cdn.ts'
+import { type Database, database } from './database.ts'
+import { senderUser, signingKey, storageKey } from './keys.ts'
+import type { NetworkStack } from './network-stack.ts'
+import type { Parameters } from './parameters.ts'
+import { type SecretArns, secrets } from './secrets.ts'
+
+/** What must not be lost: the database, the buckets, the keys, the secrets, and who is told of alarms. */
+export class DataStack extends Stack {
+  readonly key: Key
+  /** Signs orders to hosts, once there are any. */
+  readonly directorKey: Key
+  readonly database: Database
+  readonly buckets: Buckets
+  readonly secrets: SecretArns
+  readonly alarms: Topic
+
+  constructor(
+    scope: Construct,
+    id: string,
+    { parameters, network, ...props }: StackProps & { parameters: Parameters; network: NetworkStack },
+  ) {
+    super(scope, id, props)
+    this.key = storageKey(this, 'DataKey', {
+      alias: `${parameters.name}/data`,
+      description: 'Encrypts the database, the evidence, the secrets and the alarms',
+      users: [
+        senderUser(this, 'cloudwatch.amazonaws.com', 'Alarms'),
+        senderUser(this, 'budgets.amazonaws.com', 'Budgets'),
+      ],
+    })
+    this.directorKey = signingKey(this, 'DirectorKey', {
+      alias: `${parameters.name}/director`,
+      description: 'Signs orders to hosts (Ed25519)',
+    })
+    this.database = database(this, { network, parameters, key: this.key })
+    this.buckets = buckets(this, parameters, this.key)
+    if (parameters.cacheReads === 'cloudfront') cacheCdn(this, this.buckets)
+    this.secrets = secrets(this, parameters.name, this.key)
+    this.alarms = new Topic(this, 'Alarms', {
+      topicName: `${parameters.name}-alarms`,
+      masterKey: this.key,
+      enforceSSL: true,
+    })
+    if (parameters.alarmEmail !== undefined)
+      this.alarms.addSubscription(new EmailSubscription(parameters.alarmEmail))
+  }
+}

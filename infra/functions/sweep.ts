@@ -1,0 +1,43 @@
+import { Duration } from 'aws-cdk-lib'
+import { Metric } from 'aws-cdk-lib/aws-cloudwatch'
+import type { VARIABLES } from '../../functions/sweep/config.ts'
+import { alarm } from '../alarms.ts'
+import { LambdaFunction } from '../lambda-function.ts'
+import { cacheAccess, databaseAccess, type Platform, relayAccess } from '../platform.ts'
+import { everyMinute } from '../schedule.ts'
+
+/** What is due by time: leases, polls, hints that nobody took, narinfos that a commit did not come to write. */
+export function sweep(platform: Platform): LambdaFunction {
+  const database = databaseAccess(platform, 'cf_scheduler')
+  const cache = cacheAccess(platform)
+  const relay = relayAccess(platform)
+  const variables: Record<(typeof VARIABLES)[number], string> = {
+    ...database.variables,
+    ...cache.variables,
+    ...relay.variables,
+    HINT_AGAIN_S: '60',
+  }
+  const made = new LambdaFunction(platform, {
+    name: 'sweep',
+    variables,
+    access: [database, cache, relay],
+    memoryMib: 512,
+    waiting: 'nobody',
+  })
+  everyMinute(made)
+  alarm(made, 'FailedAlarm', {
+    topic: platform.data.alarms,
+    says: 'A piece of the sweep fails for a tenant: leases, polls or narinfos are late.',
+    section: 'sweep-failed',
+    metric: new Metric({
+      namespace: 'crystal-forge',
+      metricName: 'failed',
+      dimensionsMap: { program: 'sweep' },
+      statistic: 'Sum',
+      period: Duration.minutes(5),
+    }),
+    threshold: 0,
+    periods: 2,
+  })
+  return made
+}

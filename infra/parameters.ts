@@ -1,0 +1,266 @@
+import { PARAMETERS, type ParameterName } from './parameter-table.ts'
+
+/** What a deployment can choose, parsed: every value is within its limits, and no two contradict each other. */
+export type Parameters = {
+  readonly name: string
+  readonly account: string | undefined
+  readonly region: string
+  readonly availabilityZones: readonly string[]
+  readonly vpcCidr: string
+  readonly tenantName: string
+  readonly exposure: 'public' | 'private'
+  readonly clientCidrs: readonly string[]
+  readonly publicHost: string | undefined
+  readonly certificateArn: string | undefined
+  readonly oidc: { readonly issuer: string; readonly audience: string } | undefined
+  readonly database: 'rds' | 'aurora'
+  readonly databaseClass: string
+  readonly databaseStorageGib: number
+  readonly databaseMultiAz: boolean
+  readonly databaseProxy: boolean
+  readonly databaseCaFile: string
+  readonly auroraCapacityMax: number
+  readonly backupDays: number
+  readonly deletionProtection: boolean
+  readonly cacheReads: 'credentials' | 'cloudfront'
+  readonly cacheKeyName: string
+  readonly evidenceLockDays: number
+  readonly evidenceLockMode: 'GOVERNANCE' | 'COMPLIANCE'
+  readonly nextReportInS: number
+  readonly leaseS: number
+  readonly builderCaFile: string | undefined
+  readonly builderCrlFile: string | undefined
+  readonly builderNames: readonly string[]
+  readonly builderOidc:
+    | {
+        readonly issuer: string
+        readonly audience: string
+        readonly subject: string
+        readonly tenant: string
+      }
+    | undefined
+  readonly alarmEmail: string | undefined
+  readonly budgetUsd: number | undefined
+  readonly logRetentionDays: number
+  readonly tags: Readonly<Record<string, string>>
+}
+
+/** A context value that is missing, wrong, or at odds with another one. The message is one line that names it. */
+export class ParameterError extends Error {}
+
+/**
+ * Reads the context of `cdk.json` and `-c name=value`. `context` answers undefined for what is not set.
+ * @throws {ParameterError} for the first value that is wrong
+ */
+export function readParameters(context: (name: string) => unknown): Parameters {
+  const read = reader(context)
+  const region = read.text('region', /^[a-z]{2}(-[a-z]+)+-[0-9]$/)
+  const parameters: Parameters = {
+    name: read.text('name', /^[a-z][a-z0-9-]{1,30}$/),
+    account: read.optional('account', /^[0-9]{12}$/),
+    region,
+    availabilityZones: read.list('availabilityZones', /^[a-z0-9-]+$/),
+    vpcCidr: read.text('vpcCidr', CIDR),
+    tenantName: read.text('tenantName', /^[a-z0-9][a-z0-9-]{0,62}$/),
+    exposure: read.oneOf('exposure', ['public', 'private']),
+    clientCidrs: read.list('clientCidrs', CIDR),
+    publicHost: read.optional('publicHost', HOST),
+    certificateArn: read.optional('certificateArn', /^arn:[a-z-]+:acm:/),
+    oidc: readOidc(read),
+    database: read.oneOf('database', ['rds', 'aurora']),
+    databaseClass: read.text('databaseClass', /^[a-z0-9]+\.[a-z0-9]+$/),
+    databaseStorageGib: read.whole('databaseStorageGib', 20, 65_536),
+    databaseMultiAz: read.flag('databaseMultiAz'),
+    databaseProxy: read.flag('databaseProxy'),
+    databaseCaFile: read.text('databaseCaFile', /^\//),
+    auroraCapacityMax: read.whole('auroraCapacityMax', 1, 256),
+    backupDays: read.whole('backupDays', 1, 35),
+    deletionProtection: read.flag('deletionProtection'),
+    cacheReads: read.oneOf('cacheReads', ['credentials', 'cloudfront']),
+    cacheKeyName: read.text('cacheKeyName', /^[A-Za-z0-9._-]{1,100}$/),
+    evidenceLockDays: read.whole('evidenceLockDays', 1, 36_500),
+    evidenceLockMode: read.oneOf('evidenceLockMode', ['GOVERNANCE', 'COMPLIANCE']),
+    nextReportInS: read.whole('nextReportInS', 1, 86_400),
+    leaseS: read.whole('leaseS', 2, 3600),
+    builderCaFile: read.optional('builderCaFile', /./),
+    builderCrlFile: read.optional('builderCrlFile', /./),
+    builderNames: read.list('builderNames', /^[A-Za-z0-9._-]{1,64}$/),
+    builderOidc: readBuilderOidc(read),
+    alarmEmail: read.optional('alarmEmail', /^[^@\s]+@[^@\s]+$/),
+    budgetUsd:
+      read.optional('budgetUsd', /./) === undefined ? undefined : read.whole('budgetUsd', 1, 1_000_000),
+    logRetentionDays: read.oneNumberOf('logRetentionDays', RETENTION_DAYS),
+    tags: read.pairs('tags'),
+  }
+  refuseContradictions(parameters)
+  return parameters
+}
+
+type Reader = ReturnType<typeof reader>
+
+function readOidc(read: Reader): Parameters['oidc'] {
+  const issuer = read.optional('oidcIssuer', /^https:\/\//)
+  const audience = read.optional('oidcAudience', /./)
+  if (issuer === undefined && audience === undefined) return undefined
+  if (issuer === undefined) throw missing('oidcIssuer', 'oidcAudience is set')
+  if (audience === undefined) throw missing('oidcAudience', 'oidcIssuer is set')
+  return { issuer, audience }
+}
+
+function readBuilderOidc(read: Reader): Parameters['builderOidc'] {
+  const issuer = read.optional('builderOidcIssuer', /^https:\/\//)
+  if (issuer === undefined) return undefined
+  const audience = read.optional('builderOidcAudience', /./)
+  const subject = read.optional('builderOidcSubject', /^[^*?]+$/)
+  const tenant = read.optional('builderOidcTenant', /^t_[A-Za-z0-9]+$/)
+  if (audience === undefined) throw missing('builderOidcAudience', 'builderOidcIssuer is set')
+  if (subject === undefined) throw missing('builderOidcSubject', 'builderOidcIssuer is set')
+  if (tenant === undefined) throw missing('builderOidcTenant', 'builderOidcIssuer is set')
+  return { issuer, audience, subject, tenant }
+}
+
+function refuseContradictions(parameters: Parameters): void {
+  for (const [wrong, name, why] of [...edgeRules(parameters), ...otherRules(parameters)]) {
+    if (wrong) throw new ParameterError(`context ${name}: ${why}`)
+  }
+}
+
+/** Each is one sentence that an operator can act on. */
+type Rule = readonly [wrong: boolean, name: ParameterName, why: string]
+
+function edgeRules(parameters: Parameters): readonly Rule[] {
+  return [
+    [
+      parameters.availabilityZones.length !== 2,
+      'availabilityZones',
+      'exactly two zones are used, separated by a comma',
+    ],
+    [
+      parameters.availabilityZones.some((zone) => !zone.startsWith(parameters.region)),
+      'availabilityZones',
+      `not all of them lie in the region ${parameters.region}`,
+    ],
+    [
+      (parameters.publicHost === undefined) !== (parameters.certificateArn === undefined),
+      parameters.publicHost === undefined ? 'publicHost' : 'certificateArn',
+      'a domain needs both publicHost and certificateArn',
+    ],
+    [
+      parameters.exposure === 'private' && parameters.publicHost !== undefined,
+      'publicHost',
+      'a private API is reached by the name of its endpoint; leave publicHost and certificateArn out',
+    ],
+    [
+      parameters.exposure === 'private' && parameters.oidc !== undefined,
+      'oidcIssuer',
+      'a private REST API has no JWT authorizer; operators use tokens there',
+    ],
+    [
+      parameters.exposure === 'private' && parameters.clientCidrs.length === 0,
+      'clientCidrs',
+      'exposure is private, and nobody could reach the API; name the networks of hosts, builders and operators',
+    ],
+    [
+      parameters.exposure === 'public' && parameters.clientCidrs.length > 0,
+      'clientCidrs',
+      'has no effect while exposure is public; remove it or set exposure=private',
+    ],
+    [
+      parameters.exposure === 'private' && parameters.cacheReads === 'cloudfront',
+      'cacheReads',
+      'CloudFront is reachable by everybody, and exposure is private',
+    ],
+  ]
+}
+
+function otherRules(parameters: Parameters): readonly Rule[] {
+  return [
+    [
+      parameters.builderCrlFile !== undefined && parameters.builderCaFile === undefined,
+      'builderCaFile',
+      'a revocation list needs the authority that it belongs to',
+    ],
+    [
+      parameters.builderCaFile !== undefined && parameters.builderNames.length === 0,
+      'builderNames',
+      'name the subjects (CN) of the certificates that builders may use',
+    ],
+    [
+      parameters.database === 'aurora' && !parameters.databaseClass.startsWith('t4g.micro'),
+      'databaseClass',
+      'has no effect with database=aurora, which is sized by auroraCapacityMax',
+    ],
+    [
+      parameters.budgetUsd !== undefined && parameters.region.startsWith('us-gov-'),
+      'budgetUsd',
+      'AWS Budgets does not exist in GovCloud; watch the cost from the paired commercial account',
+    ],
+    [
+      parameters.cacheReads === 'cloudfront' && parameters.region.startsWith('us-gov-'),
+      'cacheReads',
+      'CloudFront does not exist in GovCloud; use credentials',
+    ],
+  ]
+}
+
+/** Reads single values; what is not set gets the default of the table. */
+function reader(context: (name: string) => unknown) {
+  const raw = (name: ParameterName): string => {
+    const value = context(name) ?? PARAMETERS[name].default ?? ''
+    return typeof value === 'string' ? value : JSON.stringify(value)
+  }
+  const refuse = (name: ParameterName, expected: string): ParameterError =>
+    new ParameterError(`context ${name} is ${JSON.stringify(raw(name))}; expected ${expected}`)
+  const optional = (name: ParameterName, shape: RegExp): string | undefined => {
+    const value = raw(name)
+    if (value === '') return undefined
+    if (!shape.test(value)) throw refuse(name, PARAMETERS[name].shape)
+    return value
+  }
+  const text = (name: ParameterName, shape: RegExp): string => {
+    const value = optional(name, shape)
+    if (value === undefined) throw missing(name, PARAMETERS[name].shape)
+    return value
+  }
+  const whole = (name: ParameterName, least: number, most: number): number => {
+    const number = Number(text(name, /^[0-9]{1,9}$/))
+    if (number < least || number > most) throw refuse(name, `a whole number from ${least} to ${most}`)
+    return number
+  }
+  const oneOf = <Choice extends string>(name: ParameterName, choices: readonly Choice[]): Choice => {
+    const choice = choices.find((candidate) => candidate === raw(name))
+    if (choice === undefined) throw refuse(name, `one of ${choices.join(', ')}`)
+    return choice
+  }
+  const oneNumberOf = (name: ParameterName, choices: readonly number[]): number => {
+    const number = choices.find((candidate) => String(candidate) === raw(name))
+    if (number === undefined) throw refuse(name, `one of ${choices.join(', ')}`)
+    return number
+  }
+  const list = (name: ParameterName, shape: RegExp): readonly string[] => {
+    const items = raw(name)
+      .split(',')
+      .map((item) => item.trim())
+      .filter((item) => item !== '')
+    if (items.some((item) => !shape.test(item))) throw refuse(name, PARAMETERS[name].shape)
+    return items
+  }
+  const pairs = (name: ParameterName): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      list(name, /^[A-Za-z0-9_.:/+@-]{1,128}=[^=]{0,256}$/).map((pair) => {
+        const [key = '', value = ''] = pair.split('=')
+        return [key, value]
+      }),
+    )
+  const flag = (name: ParameterName): boolean => oneOf(name, ['true', 'false']) === 'true'
+  return { optional, text, whole, oneOf, oneNumberOf, list, pairs, flag }
+}
+
+function missing(name: ParameterName, because: string): ParameterError {
+  return new ParameterError(`context ${name} is missing: ${because}; set it with -c ${name}=...`)
+}
+
+const CIDR = /^[0-9]{1,3}(\.[0-9]{1,3}){3}\/[0-9]{1,2}$/
+const HOST = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/
+/** What CloudWatch Logs accepts, as far as it makes sense here. */
+const RETENTION_DAYS = [30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653]
