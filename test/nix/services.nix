@@ -31,7 +31,7 @@ let
     server = { enable = true; eval_workers = 1; eval_max_memory_mb = 1; eval_check_cache = false; };
   };
   settingsOf = config: lib.mapAttrs (_: file: file.passthru.settings)
-    (lib.filterAttrs (name: _: lib.hasPrefix "crystal-forge-" name) (evaluate config).system.build);
+    (lib.filterAttrs (name: _: lib.hasPrefix "crystal-forge-" name && lib.hasSuffix "-config" name) (evaluate config).system.build);
 in
 {
   settings = {

@@ -19,6 +19,8 @@ in
       enable = true;
       # Nothing about this installation leaves it.
       settings.analytics.reporting_enabled = lib.mkDefault false;
+      # Grafana's own default is the port of the server.
+      settings.server.http_port = lib.mkDefault 3446;
       provision = lib.mkIf dashboards.grafana.provision {
         enable = true;
         datasources.settings.datasources = [({

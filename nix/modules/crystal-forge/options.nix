@@ -148,6 +148,7 @@ in
         description = "The control plane that gives jobs.";
       };
       private_key = maybe types.path "Key of this builder, as `cf keygen` makes it. When null, one is made at the first start; its public half lies beside it at /var/lib/crystal-forge-builder/builder.pub.";
+      public_key = maybe types.str "Public half of `private_key`, under which the builder is registered at the server of this machine; not needed when the key is made here.";
       job_public_key = maybe types.str "Key that signs jobs; a builder does nothing without it. When null, that of the server of this machine.";
       name = mkOption {
         type = types.str;

@@ -20,6 +20,10 @@ let
     systems = cfg.systems;
   };
 
+  # The builder of this machine registers itself, with the key that was made for it or the one that is declared.
+  registersBuilder = cfg.build.enable && (cfg.build.private_key == null || cfg.build.public_key != null);
+  builderKey = if cfg.build.public_key != null then lib.escapeShellArg cfg.build.public_key else ''"$(cat "$CREDENTIALS_DIRECTORY/builder.pub")"'';
+
   configFile = checkedConfig {
     name = "crystal-forge-server";
     settings = {
@@ -65,6 +69,7 @@ in
     # To look at, and for the checks of the flake.
     system.build.crystal-forge-server-config = configFile;
 
+    system.build.crystal-forge-fleet = fleetFile;
     systemd.services.crystal-forge-server = {
       description = "Crystal Forge control plane";
       wantedBy = [ "multi-user.target" ];
@@ -104,15 +109,22 @@ in
       # A declaration that changed is applied without a new start of the server.
       restartTriggers = [ fleetFile ];
       script = ''
+        umask 077
+        cat ${fleetFile} > $RUNTIME_DIRECTORY/fleet.toml
+        ${lib.optionalString registersBuilder ''
+          printf '\n[[builders]]\nname = "%s"\npublic_key = "%s"\n' ${lib.escapeShellArg cfg.build.name} ${builderKey} >> $RUNTIME_DIRECTORY/fleet.toml
+        ''}
         until [ -s ${stateDirectory}/server.json ] && [ -s "$CF_TOKEN_FILE" ]; do sleep 0.2; done
-        ${lib.getExe cfg.packages.cf} apply -f ${fleetFile}${lib.optionalString cfg.apply.prune " --prune"}
+        ${lib.getExe cfg.packages.cf} apply -f $RUNTIME_DIRECTORY/fleet.toml${lib.optionalString cfg.apply.prune " --prune"}
       '';
       serviceConfig = hardening // {
         Type = "oneshot";
         RemainAfterExit = true;
         User = "crystal-forge";
         Group = "crystal-forge";
-        ReadOnlyPaths = [ stateDirectory ];
+        RuntimeDirectory = "crystal-forge-apply";
+        RuntimeDirectoryMode = "0700";
+        LoadCredential = lib.optional (registersBuilder && cfg.build.public_key == null) "builder.pub:/var/lib/crystal-forge-builder/builder.pub";
         TimeoutStartSec = 120;
         Restart = "on-failure";
         RestartSec = 10;

@@ -1,0 +1,6 @@
+{ callPackage }:
+callPackage ./bundle.nix { } {
+  pname = "cf";
+  program = "cli";
+  description = "Command line of Crystal Forge";
+}

@@ -1,0 +1,6 @@
+{ callPackage }:
+callPackage ./bundle.nix { } {
+  pname = "crystal-forge-builder";
+  program = "builder-agent";
+  description = "Builder of Crystal Forge";
+}
