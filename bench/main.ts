@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import type { Measured } from './measured.ts'
 import { measureReports } from './p1-reports.ts'
+import { measureWebhookToVerdict } from './p5-webhook-to-verdict.ts'
 
 /** `npm run bench` lists the benchmarks, `npm run bench -- p1` runs one: a table for people, one line of JSON for programs. */
 const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run: () => Promise<Measured> }>> =
@@ -8,6 +9,10 @@ const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run:
     p1: {
       what: 'signed state reports a second, against a handler of the original shape',
       run: measureReports,
+    },
+    p5: {
+      what: 'from a webhook to a verdict at 1 000 systems, against polling every minute',
+      run: measureWebhookToVerdict,
     },
   }
 

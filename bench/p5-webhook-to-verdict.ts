@@ -97,7 +97,7 @@ async function pollingRounds(world: World): Promise<number[]> {
 }
 
 async function verdictOf(world: World, rev: string): Promise<void> {
-  const last = `/v1/systems/${hostname(SYSTEMS - 1)}`
+  const last = `/v1/systems/${hostname(SYSTEMS - 1)}/drift`
   for (;;) {
     const found = await call(world, 'GET', last)
     if (found['desired_rev'] === rev) return
