@@ -13,10 +13,10 @@ import { createHostileWorld, type HostileWorld } from './hostile/hostile-world.t
 import { legacyCases } from './hostile/legacy-cases.ts'
 import { messageCases } from './hostile/message-cases.ts'
 import { operatorCases } from './hostile/operator-cases.ts'
-import type { Answer } from './hostile/raw-http.ts'
-import { ROOT } from './hostile/running-server.ts'
 import { signedRequestCases } from './hostile/signed-request-cases.ts'
 import { webhookCases } from './hostile/webhook-cases.ts'
+import type { Answer } from './raw-http.ts'
+import { ROOT } from './running-server.ts'
 
 const CASES: readonly HostileCase[] = [
   ...signedRequestCases(),

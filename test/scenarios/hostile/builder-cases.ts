@@ -1,10 +1,11 @@
 import { nix32OfHash } from '@crystal-forge/protocol'
 import { evaluatedOk, fakePath, sri } from '../../pipeline/world.ts'
-import { attestedBuild } from './attested-build.ts'
+import { attestedBuild } from '../attested-build.ts'
+import { type Held, workOf } from '../builder-calls.ts'
+import type { Answer } from '../raw-http.ts'
+import { type Identity, signed } from '../signed-call.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
-import { type Held, type HostileWorld, type Upload, workOf } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
-import { type Identity, signed } from './signed-call.ts'
+import type { HostileWorld, Upload } from './hostile-world.ts'
 
 /** Builders that speak about what is not theirs, or not true. */
 export function builderCases(): readonly HostileCase[] {

@@ -1,7 +1,7 @@
+import type { Answer, RawRequest } from '../raw-http.ts'
+import { type Identity, makeIdentity, signedTwice } from '../signed-call.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
 import type { HostileWorld } from './hostile-world.ts'
-import type { Answer, RawRequest } from './raw-http.ts'
-import { type Identity, makeIdentity, signedTwice } from './signed-call.ts'
 
 /** Hosts that want to be known, or to be known by another key. */
 export function enrolmentCases(): readonly HostileCase[] {

@@ -1,7 +1,7 @@
+import type { Answer } from '../raw-http.ts'
+import { makeIdentity } from '../signed-call.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
 import type { HostileWorld } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
-import { makeIdentity } from './signed-call.ts'
 
 /** Declarations that cannot be applied. Each answer names the field, its value, and what to write instead. */
 export function fleetCases(): readonly HostileCase[] {

@@ -1,6 +1,6 @@
+import type { RawRequest } from '../raw-http.ts'
+import { freshNonce, type Signing, signed } from '../signed-call.ts'
 import { type HostileWorld, stateReport } from './hostile-world.ts'
-import type { RawRequest } from './raw-http.ts'
-import { freshNonce, type Signing, signed } from './signed-call.ts'
 
 export const REPORTS = '/v1/agent/reports'
 

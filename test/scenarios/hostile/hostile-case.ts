@@ -1,5 +1,5 @@
+import type { Answer } from '../raw-http.ts'
 import type { HostileWorld } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
 
 /**
  * What is sent, and exactly what is answered. `code` is that of the problem; null stands for an answer without one: what

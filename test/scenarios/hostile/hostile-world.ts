@@ -1,22 +1,14 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { awsClients, type Bucket, bucket } from '@crystal-forge/aws'
 import { expireLeases, inTransaction } from '@crystal-forge/postgres'
-import {
-  type BuildPayload,
-  jobDocument,
-  nix32OfHash,
-  parseSeed,
-  type SecretSeed,
-} from '@crystal-forge/protocol'
-import { waitFor } from '../../demo/wait-for.ts'
-import { evaluatedOk, fakePath, rev, sri } from '../../pipeline/world.ts'
-import { attestedBuild } from './attested-build.ts'
-import type { Answer, RawRequest } from './raw-http.ts'
-import { type RunningServer, runServer } from './running-server.ts'
-import { ask, type Identity, makeIdentity, signed, signedTwice } from './signed-call.ts'
-
-export type Held = { readonly job: string; readonly fence: number; readonly work: Work }
-type Work = ReturnType<typeof jobDocument.parse>['work']
+import { type BuildPayload, nix32OfHash, parseSeed, type SecretSeed } from '@crystal-forge/protocol'
+import { evaluatedOk, fakePath, sri } from '../../pipeline/world.ts'
+import { attestedBuild } from '../attested-build.ts'
+import { builderOf, type Held, must, resolved, workOf } from '../builder-calls.ts'
+import { deliveryOf, push } from '../deliveries.ts'
+import type { Answer, RawRequest } from '../raw-http.ts'
+import { type RunningServer, runServer } from '../running-server.ts'
+import { ask, bytesOf, type Identity, makeIdentity, signed, signedTwice } from '../signed-call.ts'
 
 /**
  * A running control plane with a fleet in every state that the attacks need: hosts that report, one that was revoked,
@@ -66,7 +58,8 @@ export type OperatorCall = {
 }
 
 export async function createHostileWorld(): Promise<HostileWorld> {
-  const server = await runServer()
+  // Nothing happens by itself while the state is compared.
+  const server = await runServer({ leaseS: 3600, sweepEveryS: 3600 })
   try {
     return await populate(server)
   } catch (error) {
@@ -98,7 +91,7 @@ async function populate(server: RunningServer): Promise<HostileWorld> {
         ...(token === null ? [] : [['authorization', `Bearer ${token}`] as const]),
         ...headers,
       ],
-      ...(body === undefined ? {} : { body: asBytes(body) }),
+      ...(body === undefined ? {} : { body: bytesOf(body) }),
     })
   }
   const setUp = { server, authority, secrets, send, operator }
@@ -230,64 +223,6 @@ async function runPipeline(
   return { crashedBuild, heldBuild, heldEvaluation, finishedEvaluation, cache, delivery }
 }
 
-type BuilderCalls = {
-  hello(): Promise<void>
-  claim(kind: string): Promise<Held>
-  result(held: Held, succeeded: object): Promise<void>
-  onJob(held: Held, what: string, body: object): Promise<Answer>
-  call(target: string, body: object): Promise<Answer>
-}
-
-function builderOf({ authority, send }: SetUp, { seed }: Identity): BuilderCalls {
-  const call = (target: string, body: object): Promise<Answer> =>
-    send(signed({ by: seed, authority, tag: 'crystal-forge-builder-v1', target, body: { v: 1, ...body } }))
-  const onJob = ({ job, fence }: Held, what: string, body: object): Promise<Answer> =>
-    call(`/v1/builder/jobs/${job}/${what}`, { fence, ...body })
-  return {
-    call,
-    onJob,
-    hello: async () => {
-      await must(
-        200,
-        call('/v1/builder/hello', {
-          nix_version: '2.34.8',
-          systems: ['x86_64-linux'],
-          scanner: null,
-          isolation: 'none',
-        }),
-      )
-    },
-    claim: async (kind) => {
-      // A job that is being hinted at is locked for that moment, and passed over.
-      const document = await waitFor(`a ${kind} job`, async () => {
-        const { body } = await must(200, call('/v1/builder/claims', { kinds: [kind] }))
-        return body['claimed'] === true ? (body['document'] as { payload: string }) : undefined
-      })
-      const payload = Buffer.from(document.payload, 'base64').toString('utf8')
-      const { job, fence, work } = jobDocument.parse(JSON.parse(payload))
-      return { job, fence, work }
-    },
-    result: async (held, succeeded) => {
-      await must(200, onJob(held, 'result', { result: { outcome: 'succeeded', succeeded } }))
-    },
-  }
-}
-
-function resolved(head: string, base?: string): object {
-  return {
-    kind: 'resolve',
-    commits: [{ rev: rev(head), committed_at: '2026-11-22T19:00:00Z', subject: `commit ${head}` }],
-    head: rev(head),
-    continues: true,
-    ...(base === undefined ? {} : { base: rev(base) }),
-  }
-}
-
-export function workOf({ work }: Held): BuildPayload {
-  if (work.kind !== 'build') throw new Error(`a ${work.kind} job has no build`)
-  return work
-}
-
 export type Upload = ReturnType<typeof uploadOf>
 
 /** What a builder says about the output that it uploaded. */
@@ -305,41 +240,6 @@ function uploadOf({ out_path: path }: Pick<BuildPayload, 'out_path'>) {
     file_hash: fileHash,
     file_size: NAR.length,
   } as const
-}
-
-/** The body of a push to the watched branch. */
-export function push(changes: object = {}): object {
-  return {
-    ref: 'refs/heads/main',
-    after: rev('two'),
-    repository: { clone_url: 'https://git.example.com/acme/fleet' },
-    ...changes,
-  }
-}
-
-let deliveries = 0
-
-/** A delivery of GitHub with the right signature. */
-export function deliveryOf(
-  { authority, hookPath, hookSecret }: Pick<HostileWorld, 'authority' | 'hookPath' | 'hookSecret'>,
-  body: unknown,
-  options: { readonly event?: string; readonly secret?: string; readonly path?: string } = {},
-): RawRequest {
-  const bytes = asBytes(body)
-  const { event = 'push', secret = hookSecret, path = hookPath } = options
-  deliveries += 1
-  return {
-    method: 'POST',
-    target: path,
-    body: bytes,
-    headers: [
-      ['host', authority],
-      ['content-type', 'application/json'],
-      ['x-github-event', event],
-      ['x-github-delivery', `delivery-${deliveries}`],
-      ['x-hub-signature-256', `sha256=${createHmac('sha256', secret).update(bytes).digest('hex')}`],
-    ],
-  }
 }
 
 async function reportOnce({ authority, send }: SetUp, { hosts }: Fleet): Promise<RawRequest> {
@@ -438,17 +338,6 @@ async function quiet({ database }: RunningServer): Promise<void> {
     const { rows } = await database.admin.query<{ left: number }>('select count(*)::int as left from outbox')
     left = rows[0]?.left ?? 0
   }
-}
-
-async function must(status: number, asked: Promise<Answer>): Promise<Answer> {
-  const answer = await asked
-  if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status} ${answer.text}`)
-  return answer
-}
-
-function asBytes(body: unknown): Uint8Array {
-  if (body instanceof Uint8Array) return body
-  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }
 
 const NAR = Buffer.from('a compressed NAR')

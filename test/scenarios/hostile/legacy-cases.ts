@@ -1,9 +1,9 @@
 import { signEd25519 } from '@crystal-forge/protocol'
 import { fakePath } from '../../pipeline/world.ts'
+import type { Answer } from '../raw-http.ts'
 import { REPORTS } from './honest-report.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
 import type { HostileWorld } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
 
 /** The wire of the original, which this tenant has not switched on. */
 export function legacyCases(): readonly HostileCase[] {

@@ -1,8 +1,8 @@
+import { type Answer, exchange, type RawRequest } from '../raw-http.ts'
+import { headerOf, withHeader } from '../signed-call.ts'
 import { REPORTS, report, reportWith } from './honest-report.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
 import type { HostileWorld } from './hostile-world.ts'
-import { type Answer, exchange, type RawRequest } from './raw-http.ts'
-import { headerOf, withHeader } from './signed-call.ts'
 
 /** What is wrong with a message before anybody asks who sent it: framing, headers, targets, JSON. */
 export function messageCases(): readonly HostileCase[] {

@@ -1,7 +1,7 @@
+import type { Answer } from '../raw-http.ts'
+import { makeIdentity, signed } from '../signed-call.ts'
 import { cases, type HostileCase, type Row } from './hostile-case.ts'
 import type { HostileWorld, OperatorCall } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
-import { makeIdentity, signed } from './signed-call.ts'
 
 /** Whoever calls the operator API: without the right, with nonsense for parameters, with nonsense for bodies. */
 export function operatorCases(): readonly HostileCase[] {

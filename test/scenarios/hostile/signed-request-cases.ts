@@ -1,9 +1,9 @@
 import { contentDigest } from '@crystal-forge/protocol'
+import type { Answer, RawRequest } from '../raw-http.ts'
+import { headerOf, withHeader } from '../signed-call.ts'
 import { REPORTS, report, reportWith } from './honest-report.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
 import { type HostileWorld, stateReport } from './hostile-world.ts'
-import type { Answer, RawRequest } from './raw-http.ts'
-import { headerOf, withHeader } from './signed-call.ts'
 
 /** One answer for all that concerns the key, so that nobody can ask which keys exist. */
 const REFUSED = 'signature_refused'

@@ -1,7 +1,8 @@
+import { deliveryOf, push } from '../deliveries.ts'
+import type { Answer } from '../raw-http.ts'
+import { headerOf, withHeader } from '../signed-call.ts'
 import { cases, type HostileCase } from './hostile-case.ts'
-import { deliveryOf, type HostileWorld, push } from './hostile-world.ts'
-import type { Answer } from './raw-http.ts'
-import { headerOf, withHeader } from './signed-call.ts'
+import type { HostileWorld } from './hostile-world.ts'
 
 /** Deliveries of a forge. What is authentic and of no interest is acknowledged, and says why. */
 export function webhookCases(): readonly HostileCase[] {

@@ -29,7 +29,7 @@ export type Signing = {
   readonly authority: string
   readonly tag: RequestTag
   readonly target: string
-  /** Bytes go as they are, anything else as JSON. */
+  /** Bytes and texts go as they are, anything else as JSON. */
   readonly body: unknown
   readonly now?: Date
   readonly nonce?: string
@@ -92,6 +92,8 @@ function post(
   return { method: 'POST', target, headers: [['host', authority], ...Object.entries(headers)], body }
 }
 
-function bytesOf(body: unknown): Uint8Array {
-  return body instanceof Uint8Array ? body : Buffer.from(JSON.stringify(body))
+/** Bytes and texts as they stand, anything else as JSON. */
+export function bytesOf(body: unknown): Uint8Array {
+  if (body instanceof Uint8Array) return body
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }

@@ -5,8 +5,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { connectControlPlane, type ServerFacts } from '../../demo/control-plane.ts'
-import { createTestDatabase, type TestDatabase } from '../../postgres/test-database.ts'
+import { connectControlPlane, type ServerFacts } from '../demo/control-plane.ts'
+import { createTestDatabase, type TestDatabase } from '../postgres/test-database.ts'
 
 export type RunningServer = {
   readonly facts: ServerFacts
@@ -16,17 +16,22 @@ export type RunningServer = {
   /** Everything that it has printed. */
   log(): Promise<string>
   exitCode(): number | null
+  /** SIGKILL in the middle of whatever it does, and a new start on the same data. */
+  crash(): Promise<void>
   stop(): Promise<void>
 }
 
-export const ROOT: string = fileURLToPath(new URL('../../..', import.meta.url))
+export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url))
+
+export type Pace = { readonly leaseS: number; readonly sweepEveryS: number }
 
 /** The control plane as its own process, with everything that it logs, on a database that the test may look into. */
-export async function runServer(): Promise<RunningServer> {
+export async function runServer(pace: Pace): Promise<RunningServer> {
   const database = await createTestDatabase()
   const directory = await mkdtemp(join(tmpdir(), 'cf-bad-input-'))
   const logFile = join(directory, 'server.log')
-  const child = start(directory, logFile, database.url)
+  const program = { directory, logFile, databaseUrl: database.url, pace }
+  let child = start(program)
   const stop = async (): Promise<void> => {
     if (child.exitCode === null) {
       child.kill('SIGTERM')
@@ -35,11 +40,18 @@ export async function runServer(): Promise<RunningServer> {
     await database.drop()
     await rm(directory, { recursive: true, force: true })
   }
+  const serverFile = join(directory, 'data', 'server.json')
+  const crash = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    child = start(program)
+    await connectControlPlane(serverFile, 60_000)
+  }
   try {
-    const { facts } = await connectControlPlane(join(directory, 'data', 'server.json'), 60_000)
+    const { facts } = await connectControlPlane(serverFile, 60_000)
     const adminToken = (await readFile(facts.adminTokenFile, 'utf8')).trim()
     const log = (): Promise<string> => readFile(logFile, 'utf8')
-    return { facts, adminToken, database, directory, log, exitCode: () => child.exitCode, stop }
+    return { facts, adminToken, database, directory, log, exitCode: () => child.exitCode, crash, stop }
   } catch (error) {
     process.stderr.write(await readFile(logFile, 'utf8'))
     await stop()
@@ -47,7 +59,14 @@ export async function runServer(): Promise<RunningServer> {
   }
 }
 
-function start(directory: string, logFile: string, databaseUrl: string): ChildProcess {
+type Program = {
+  readonly directory: string
+  readonly logFile: string
+  readonly databaseUrl: string
+  readonly pace: Pace
+}
+
+function start({ directory, logFile, databaseUrl, pace }: Program): ChildProcess {
   const log = openSync(logFile, 'a')
   try {
     const argv = [join(ROOT, 'server/src/main.ts'), '--verbose', '--data-dir', join(directory, 'data')]
@@ -56,9 +75,8 @@ function start(directory: string, logFile: string, databaseUrl: string): ChildPr
       env: {
         CF_EPHEMERAL: '1',
         DATABASE_URL: databaseUrl,
-        // Nothing happens by itself while the state is compared.
-        CRYSTAL_FORGE__SERVER__LEASE_S: '3600',
-        CRYSTAL_FORGE__SERVER__SWEEP_EVERY_S: '3600',
+        CRYSTAL_FORGE__SERVER__LEASE_S: String(pace.leaseS),
+        CRYSTAL_FORGE__SERVER__SWEEP_EVERY_S: String(pace.sweepEveryS),
         CRYSTAL_FORGE__SERVER__PORT: '0',
       },
     })
