@@ -62,7 +62,7 @@ in
       type = types.path;
       readOnly = true;
       default = "/var/lib/crystal-forge/config.toml";
-      description = "Where the configuration of server and builder is found; a link into the store, without secrets.";
+      description = "Where the configuration of the server is found: a link into the store, without secrets. Builder and agent have their own.";
     };
     local-database = bool true "Whether the database runs on this machine and is set up by this module.";
     env-file = str "/var/lib/crystal-forge/.config/crystal-forge-attic.env" "Environment of the builder, read when it exists: ATTIC_SERVER_URL, AWS_PROFILE and the like.";

@@ -54,9 +54,8 @@ export function readCatalogue(
   const collectors = read('collectors.json', collectorTable)
   const vectors = read('operators.json', operatorVectors)
   const rules = new Map<string, CatalogueRule>()
-  for (const path of [...files.keys()]
-    .filter((name) => name.startsWith(`${benchmarkFolder}/rules/`))
-    .sort()) {
+  const ruleFiles = [...files.keys()].filter((name) => name.startsWith(`${benchmarkFolder}/rules/`))
+  for (const path of ruleFiles.sort(byBytes)) {
     const rule = read(path, catalogueRule)
     if (rule === undefined) continue
     if (path !== `${benchmarkFolder}/rules/${rule.id}.json`) faults.push(`${path}: id is ${rule.id}`)
@@ -84,9 +83,13 @@ export function readCatalogue(
 export function catalogueSha256(files: ReadonlyMap<string, Uint8Array>): string {
   const lines = [...files]
     .map(([path, bytes]) => ({ path, digest: createHash('sha256').update(bytes).digest('hex') }))
-    .sort((one, other) => Buffer.compare(Buffer.from(one.path), Buffer.from(other.path)))
+    .sort((one, other) => byBytes(one.path, other.path))
     .map(({ path, digest }) => `${digest}  ${path}\n`)
   return createHash('sha256').update(lines.join('')).digest('hex')
+}
+
+function byBytes(one: string, other: string): number {
+  return Buffer.compare(Buffer.from(one), Buffer.from(other))
 }
 
 function readFile<T>(
