@@ -120,14 +120,10 @@ describe.skipIf(!('store' in nix))(`a builder with real Nix ${nix.note}`, () => 
   })
 
   test('every configuration has its own verdict, and the one that does not evaluate its own words', () => {
-    expect([...verdicts.keys()].toSorted()).toEqual([
-      'broken-build',
-      'broken-eval',
-      'db-1',
-      'legacy-1',
-      'web-1',
-      'web-2',
-    ])
+    expect([...verdicts.keys()]).toHaveLength(6)
+    expect([...verdicts.keys()]).toEqual(
+      expect.arrayContaining(['broken-build', 'broken-eval', 'db-1', 'legacy-1', 'web-1', 'web-2']),
+    )
     expect(verdicts.get('broken-eval')).toMatchObject({
       state: 'error',
       class: 'eval',
@@ -323,10 +319,7 @@ describe.skipIf(!('store' in nix))(`a builder with real Nix ${nix.note}`, () => 
       out_path: ok('web-1').out_path,
     } as const
     const { context } = testJob(world, work, { machine, bucket: cache })
-    const scanned = succeededAs(
-      await scan({ ...context, machine: { ...context.machine, nix: { ...context.machine.nix } } }, work),
-      'scan',
-    )
+    const scanned = succeededAs(await scan(context, work), 'scan')
     expect(scanned).toMatchObject({
       outcome: expect.stringMatching(/^(no_scanner|scanned)$/),
       findings: expect.any(Array),
