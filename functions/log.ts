@@ -24,7 +24,7 @@ export function jsonLog(program: string, options: JsonLogOptions = {}): Log {
       ...readable(fields),
       ...(measured.length === 0 ? {} : { _aws: embeddedMetrics(at, measured) }),
     }
-    write(`${JSON.stringify(line)}\n`)
+    write(`${JSON.stringify(line).replace(STEERING, escaped)}\n`)
   }
 }
 
@@ -54,4 +54,10 @@ function chain(error: Error): string {
   return error.cause instanceof Error ? `${own}\ncaused by ${chain(error.cause)}` : own
 }
 
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
+
 const METRIC_NAMESPACE = 'crystal-forge'
+/** What JSON lets stand although it steers terminals (DEL, the C1 controls) or ends lines for some readers. */
+const STEERING = /[\u007f-\u009f\u2028\u2029]/g

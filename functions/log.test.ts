@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest'
+import { jsonLog } from './log.ts'
+
+function logged(message: string, fields: Record<string, unknown>): string {
+  const lines: string[] = []
+  jsonLog('server', { write: (line) => void lines.push(line) })('warn', message, fields)
+  return lines.join('')
+}
+
+test('whatever stands in a field, a line stays one line that steers no terminal', () => {
+  const hostile = Array.from({ length: 0xa1 }, (_, code) => String.fromCharCode(code)).join('')
+  const line = logged('refused', { name: `${hostile}\u2028\u2029"} {"level":"error"`, more: [hostile] })
+  expect(line).toMatch(/^\P{Cc}+\n$/u)
+  expect(line).not.toMatch(/[\u2028\u2029]/)
+  expect(JSON.parse(line)).toMatchObject({ level: 'warn', message: 'refused', more: [hostile] })
+})
+
+test('an error is logged with what caused it', () => {
+  const error = new Error('could not build', { cause: new Error('no space') })
+  expect(JSON.parse(logged('failed', { error }))['error']).toMatch(
+    /could not build[\s\S]*caused by Error: no space/,
+  )
+})
