@@ -1,14 +1,14 @@
 import { join } from 'node:path'
 import process from 'node:process'
 import { App, Validations } from 'aws-cdk-lib'
-import { AwsSolutionsChecks, NIST80053R5Checks } from 'cdk-nag'
+import { checks } from './checks.ts'
 import { deployment } from './deployment.ts'
 import { ParameterError, readParameters } from './parameters.ts'
 
 // `npm run synth`, and what the CDK command line runs: writes the templates, and stops at the first wrong context value.
 try {
   const app = new App()
-  Validations.of(app).addPlugins(new AwsSolutionsChecks(app), new NIST80053R5Checks(app))
+  Validations.of(app).addPlugins(...checks(app))
   const bundles = process.env['CF_BUNDLES'] ?? join(import.meta.dirname, '../dist')
   deployment(
     app,

@@ -122,7 +122,7 @@ function builderGrants({ data, compute }: Pick<Parts, 'data' | 'compute'>, prefi
         'sqs:ChangeMessageVisibility',
         'sqs:GetQueueAttributes',
       ],
-      resources: Object.values(compute.jobQueues).map(({ queueArn }) => queueArn),
+      resources: Object.values(compute.jobQueues).map(({ queue }) => queue.queueArn),
     },
     {
       sid: 'Upload',

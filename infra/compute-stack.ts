@@ -76,7 +76,7 @@ function jobQueues(scope: Construct, { name, leaseS }: Parameters, data: DataSta
       receivesMax: 10,
       topic: data.alarms,
       ageAlarmS: 3600,
-    }).queue
+    })
   return { resolve: make('resolve'), evaluate: make('evaluate'), build: make('build'), scan: make('scan') }
 }
 

@@ -57,10 +57,11 @@ function instance(scope: Construct, { network, parameters, key }: DatabaseParts)
     backupRetention: Duration.days(parameters.backupDays),
     databaseName: DATABASE_NAME,
     securityGroups: [network.doors.database],
+    cloudwatchLogsExports: ['postgresql', 'upgrade'],
     autoMinorVersionUpgrade: true,
     publiclyAccessible: false,
   })
-  acknowledge(made, INSTANCE_REASONS)
+  acknowledge(made, REASONS)
   if (!parameters.databaseMultiAz)
     acknowledge(made, {
       'AwsSolutions-RDS3':
@@ -103,6 +104,7 @@ function cluster(scope: Construct, { network, parameters, key }: DatabaseParts):
       : {}),
     // Heartbeats of a fleet never let it pause, so the least that is ever billed is said here.
     serverlessV2MinCapacity: 0.5,
+    cloudwatchLogsExports: ['postgresql'],
     serverlessV2MaxCapacity: parameters.auroraCapacityMax,
     parameterGroup: settings(scope, engine),
     monitoringInterval,
@@ -111,7 +113,7 @@ function cluster(scope: Construct, { network, parameters, key }: DatabaseParts):
     defaultDatabaseName: DATABASE_NAME,
     securityGroups: [network.doors.database],
   })
-  acknowledge(made, CLUSTER_REASONS)
+  acknowledge(made, REASONS)
   if (!parameters.deletionProtection)
     acknowledge(
       made,
@@ -145,7 +147,6 @@ function common(scope: Construct, { network, parameters, key }: DatabaseParts) {
     performanceInsightEncryptionKey: key,
     monitoringInterval: Duration.minutes(1),
     monitoringRole: monitoringRole(scope),
-    cloudwatchLogsExports: ['postgresql'],
   }
 }
 
@@ -195,13 +196,9 @@ function unprotected(...ids: readonly string[]): Record<string, string> {
 export const DATABASE_NAME = 'crystal_forge'
 const POSTGRES_PORT = 5432
 
-const INSTANCE_REASONS = {
+const REASONS = {
   'AwsSolutions-RDS11':
     'the port is not a secret: only the functions of this VPC can reach it, and they log in by IAM',
   'NIST.800.53.R5-RDSInBackupPlan':
     'RDS keeps its own backups and logs for point-in-time recovery (backupDays); AWS Backup would be a second copy of the same, in the same account',
-}
-const CLUSTER_REASONS = {
-  'AwsSolutions-RDS11':
-    'the port is not a secret: only the functions of this VPC can reach it, and they log in by IAM',
 }

@@ -68,7 +68,17 @@ export function privateApiEndpoint(
 }
 
 const SERVICES = {
-  sqs: { id: 'Sqs', address: InterfaceVpcEndpointAwsService.SQS, actions: ['sqs:SendMessage'] },
+  sqs: {
+    id: 'Sqs',
+    address: InterfaceVpcEndpointAwsService.SQS,
+    actions: [
+      'sqs:SendMessage',
+      'sqs:ReceiveMessage',
+      'sqs:DeleteMessage',
+      'sqs:ChangeMessageVisibility',
+      'sqs:GetQueueAttributes',
+    ],
+  },
   secretsmanager: {
     id: 'SecretsManager',
     address: InterfaceVpcEndpointAwsService.SECRETS_MANAGER,

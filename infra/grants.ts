@@ -1,8 +1,7 @@
 import { CfnResource, Stack } from 'aws-cdk-lib'
-import { CfnManagedPolicy, Effect, type IRole, ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
-import { rules } from 'cdk-nag'
+import { Effect, type IRole, ManagedPolicy, PolicyStatement } from 'aws-cdk-lib/aws-iam'
+import type { ILogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct, IConstruct } from 'constructs'
-import { acknowledge } from './acknowledge.ts'
 
 /** One right. A `*` in an action or a resource needs a reason, which goes into the template beside it. */
 export type Grant = {
@@ -44,17 +43,17 @@ export function explainWildcards(holder: IConstruct, grants: readonly Grant[]): 
   const resource = holder.node.defaultChild
   if (!(resource instanceof CfnResource)) throw new TypeError(`${holder.node.path} is no resource`)
   resource.addMetadata(REASONS, reasons)
-  if (!(resource instanceof CfnManagedPolicy)) return
-  const findings = rules.iam.IAMNoWildcardPermissions(resource)
-  if (!Array.isArray(findings)) return
-  const text = Object.values(reasons).join('; ')
-  for (const finding of findings) acknowledge(holder, { [`AwsSolutions-IAM5[${finding}]`]: text })
 }
 
 /** `arn:PARTITION:service:region:account:resource`, whatever the partition is. */
 export function arn(scope: Construct, service: string, resource: string): string {
   const { partition, region, account } = Stack.of(scope)
   return `arn:${partition}:${service}:${region}:${account}:${resource}`
+}
+
+/** Without the `:*` of its streams, as API Gateway wants it. */
+export function logGroupArn(scope: Construct, { logGroupName }: ILogGroup): string {
+  return arn(scope, 'logs', `log-group:${logGroupName}`)
 }
 
 function hasWildcard({ actions, resources }: Grant): boolean {

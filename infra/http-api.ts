@@ -13,7 +13,7 @@ import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
 import { type FunctionName, ROUTES, type Route } from '../functions/routes.ts'
 import { acknowledge } from './acknowledge.ts'
-import { arn } from './grants.ts'
+import { arn, logGroupArn } from './grants.ts'
 import type { LambdaFunction } from './lambda-function.ts'
 import type { Parameters } from './parameters.ts'
 import { THROTTLE } from './throttle.ts'
@@ -40,7 +40,7 @@ export function httpApi(scope: Construct, { parameters, api, functions, accessLo
     apiId: api.ref,
     stageName: '$default',
     autoDeploy: true,
-    accessLogSettings: { destinationArn: accessLog.logGroupArn, format: JSON.stringify(ACCESS_LOG) },
+    accessLogSettings: { destinationArn: logGroupArn(scope, accessLog), format: JSON.stringify(ACCESS_LOG) },
     defaultRouteSettings: {
       throttlingRateLimit: THROTTLE.anyone.rate,
       throttlingBurstLimit: THROTTLE.anyone.burst,
@@ -53,7 +53,7 @@ export function httpApi(scope: Construct, { parameters, api, functions, accessLo
     ),
   })
   // Settings of a route that does not exist yet are refused.
-  for (const route of routes) stage.addDependency(route)
+  for (const route of routes) stage.addResourceDependency(route)
   domain(scope, { parameters, api, stage })
 }
 
@@ -129,7 +129,7 @@ function domain(
     domainName: name.ref,
     stage: stage.ref,
   })
-  mapping.addDependency(stage)
+  mapping.addResourceDependency(stage)
   new CfnOutput(scope, 'DomainTarget', {
     value: name.attrRegionalDomainName,
     description: `Point ${publicHost} here (CNAME, or ALIAS in Route 53)`,

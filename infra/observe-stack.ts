@@ -141,7 +141,7 @@ function dashboard(
   const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
     new GraphWidget({ title, left, right, width: 8, height: 6 })
   const functions = Object.values(compute.http).map(({ fn }) => fn)
-  const queues = Object.values(compute.jobQueues)
+  const queues = Object.values(compute.jobQueues).map(({ queue }) => queue)
   made.addWidgets(
     graph('Requests, and how long one in twenty takes', [api.requests], [api.latency]),
     graph('Answers with 5xx', [api.errors]),

@@ -6,6 +6,7 @@ import type { DataStack } from './data-stack.ts'
 import { arn, type Grant } from './grants.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
+import type { QueueWithDeadLetters } from './queues.ts'
 
 export type JobKind = 'resolve' | 'evaluate' | 'build' | 'scan'
 
@@ -17,7 +18,7 @@ export type Platform = {
   readonly data: DataStack
   /** Directory of the bundle of a function. */
   readonly bundle: (name: FunctionName) => string
-  readonly jobQueues: Readonly<Record<JobKind, Queue>>
+  readonly jobQueues: Readonly<Record<JobKind, QueueWithDeadLetters>>
   readonly relayQueue: Queue
   /** Instead of the database itself, when there is a proxy. */
   readonly proxy: { readonly host: string; readonly resourceId: string } | undefined
@@ -140,10 +141,51 @@ export function jobQueueVariables({
   Record<'QUEUE_URL_RESOLVE' | 'QUEUE_URL_EVALUATE' | 'QUEUE_URL_BUILD' | 'QUEUE_URL_SCAN', string>
 > {
   return {
-    QUEUE_URL_RESOLVE: jobQueues.resolve.queueUrl,
-    QUEUE_URL_EVALUATE: jobQueues.evaluate.queueUrl,
-    QUEUE_URL_BUILD: jobQueues.build.queueUrl,
-    QUEUE_URL_SCAN: jobQueues.scan.queueUrl,
+    QUEUE_URL_RESOLVE: jobQueues.resolve.queue.queueUrl,
+    QUEUE_URL_EVALUATE: jobQueues.evaluate.queue.queueUrl,
+    QUEUE_URL_BUILD: jobQueues.build.queue.queueUrl,
+    QUEUE_URL_SCAN: jobQueues.scan.queue.queueUrl,
+  }
+}
+
+/** To look at dead letters, and to give them back to the queues that they come from. */
+export function deadLetterAccess(
+  platform: Platform,
+): Access<
+  | keyof ReturnType<typeof jobQueueVariables>
+  | 'DLQ_URL_RESOLVE'
+  | 'DLQ_URL_EVALUATE'
+  | 'DLQ_URL_BUILD'
+  | 'DLQ_URL_SCAN'
+> {
+  const { jobQueues, network } = platform
+  const all = Object.values(jobQueues)
+  return {
+    variables: {
+      ...jobQueueVariables(platform),
+      DLQ_URL_RESOLVE: jobQueues.resolve.deadLetters.queueUrl,
+      DLQ_URL_EVALUATE: jobQueues.evaluate.deadLetters.queueUrl,
+      DLQ_URL_BUILD: jobQueues.build.deadLetters.queueUrl,
+      DLQ_URL_SCAN: jobQueues.scan.deadLetters.queueUrl,
+    },
+    grants: [
+      {
+        sid: 'TakeDeadLetters',
+        actions: [
+          'sqs:ReceiveMessage',
+          'sqs:DeleteMessage',
+          'sqs:ChangeMessageVisibility',
+          'sqs:GetQueueAttributes',
+        ],
+        resources: all.map(({ deadLetters }) => deadLetters.queueArn),
+      },
+      {
+        sid: 'GiveThemBack',
+        actions: ['sqs:SendMessage'],
+        resources: all.map(({ queue }) => queue.queueArn),
+      },
+    ],
+    doors: [network.doors.toQueues],
   }
 }
 

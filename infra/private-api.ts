@@ -14,7 +14,7 @@ import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
 import { ROUTES } from '../functions/routes.ts'
 import { acknowledge } from './acknowledge.ts'
-import { arn, grantTo } from './grants.ts'
+import { arn, grantTo, logGroupArn } from './grants.ts'
 import type { HttpFunctions } from './http-api.ts'
 import { splitKey, THROTTLE } from './throttle.ts'
 
@@ -70,13 +70,13 @@ function deploy(
   const digest = createHash('sha256').update(JSON.stringify(ROUTES)).digest('hex').slice(0, 12)
   const deployment = new CfnDeployment(scope, `Deployment${digest}`, { restApiId: api.ref })
   deployment.applyRemovalPolicy(RemovalPolicy.RETAIN)
-  for (const method of methods) deployment.addDependency(method)
+  for (const method of methods) deployment.addResourceDependency(method)
   const account = logIntoCloudWatch(scope)
   const stage = new CfnStage(scope, 'Stage', {
     restApiId: api.ref,
     deploymentId: deployment.ref,
     stageName: 'cf',
-    accessLogSetting: { destinationArn: accessLog.logGroupArn, format: JSON.stringify(ACCESS_LOG) },
+    accessLogSetting: { destinationArn: logGroupArn(scope, accessLog), format: JSON.stringify(ACCESS_LOG) },
     methodSettings: [
       {
         resourcePath: '/*',
@@ -98,7 +98,7 @@ function deploy(
       }),
     ],
   })
-  stage.addDependency(account)
+  stage.addResourceDependency(account)
   acknowledge(stage, STAGE_REASONS)
 }
 

@@ -20,7 +20,7 @@ export function relayOutbox(platform: Platform): LambdaFunction {
       {
         sid: 'SendHints',
         actions: ['sqs:SendMessage'],
-        resources: Object.values(jobQueues).map(({ queueArn }) => queueArn),
+        resources: Object.values(jobQueues).map(({ queue }) => queue.queueArn),
       },
       {
         sid: 'BeWoken',
