@@ -90,7 +90,8 @@ create table system_current (
   generation bigint,
   boot_id text,
   revision text,
-  failed_units text[] not null default '{}',
+  -- Null when the host could not ask systemd; empty when none has failed.
+  failed_units text[],
   agent_version text,
   nixos_version text,
   kernel text,

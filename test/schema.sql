@@ -767,7 +767,7 @@ create table system_current (
   generation bigint,
   boot_id text,
   revision text,
-  failed_units text[] not null default '{}'::text[],
+  failed_units text[],
   agent_version text,
   nixos_version text,
   kernel text,
@@ -1150,7 +1150,7 @@ create view system_drift with (security_invoker=true) as
     cur.generation,
     cur.boot_id,
     cur.revision,
-    COALESCE(cur.failed_units, '{}'::text[]) AS failed_units,
+    cur.failed_units,
     cur.agent_version,
     cur.nixos_version,
     cur.kernel,
@@ -1991,7 +1991,7 @@ begin
       generation, boot_id, revision, failed_units, agent_version, nixos_version, kernel, assurance, collected_at,
       state_received_at, seen_at)
     select r.system_id, tenant, r.id, r.digest, r.current_path, r.booted_path, r.profile_path, r.generation, r.boot_id,
-           r.revision, coalesce(r.failed_units, '{}'), r.agent_version, r.nixos_version, r.kernel, r.assurance,
+           r.revision, r.failed_units, r.agent_version, r.nixos_version, r.kernel, r.assurance,
            r.collected_at, r.received_at, r.received_at
     from report r
     on conflict (system_id) do update set

@@ -141,7 +141,7 @@ begin
       generation, boot_id, revision, failed_units, agent_version, nixos_version, kernel, assurance, collected_at,
       state_received_at, seen_at)
     select r.system_id, tenant, r.id, r.digest, r.current_path, r.booted_path, r.profile_path, r.generation, r.boot_id,
-           r.revision, coalesce(r.failed_units, '{}'), r.agent_version, r.nixos_version, r.kernel, r.assurance,
+           r.revision, r.failed_units, r.agent_version, r.nixos_version, r.kernel, r.assurance,
            r.collected_at, r.received_at, r.received_at
     from report r
     on conflict (system_id) do update set

@@ -77,7 +77,7 @@ select
   s.id as system_id, s.tenant_id, s.hostname, s.active, s.policy, s.desired_target, s.created_at,
   env.name as environment, s.flake_id, f.name as flake, s.configuration_id, cfg.name as configuration,
   cur.seen_at, cur.heartbeat_at, cur.state_received_at, cur.collected_at, cur.generation, cur.boot_id, cur.revision,
-  coalesce(cur.failed_units, '{}') as failed_units, cur.agent_version, cur.nixos_version, cur.kernel, cur.assurance,
+  cur.failed_units, cur.agent_version, cur.nixos_version, cur.kernel, cur.assurance,
   desired.path as desired_path, cur.profile_path, cur.current_path, cur.booted_path,
   desired.position as desired_position, desired_commit.rev as desired_rev, desired_commit.committed_at as desired_at,
   running.last_position as running_position, running_commit.rev as running_rev,

@@ -83,6 +83,21 @@ test('a state is recorded with its evidence, its event and the current row', asy
   await audit(one)
 })
 
+test('failed units that were not read stay unknown, and are not "none"', async () => {
+  const host = await makeHost(database.admin, one.tenant, 'units-1')
+  const failedUnits = async (units: unknown): Promise<unknown> => {
+    await reports.ingest(state(host, { failed_units: units }))
+    const shown = await rows('select failed_units from system_drift where system_id = $1', host.system)
+    expect(shown).toEqual(
+      await rows('select failed_units from system_current where system_id = $1', host.system),
+    )
+    return shown[0]?.['failed_units']
+  }
+  expect(await failedUnits(['a.service'])).toEqual(['a.service'])
+  expect(await failedUnits([])).toEqual([])
+  expect(await failedUnits(undefined)).toBeNull()
+})
+
 test('a heartbeat of the current state keeps one row a day; of another state it is refused', async () => {
   const host = await makeHost(database.admin, one.tenant, 'beat-1')
   const report = state(host)

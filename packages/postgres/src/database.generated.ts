@@ -611,7 +611,7 @@ export interface SystemCurrent {
   collected_at: Timestamp;
   current_path: string;
   digest: Buffer;
-  failed_units: Generated<string[]>;
+  failed_units: string[] | null;
   generation: number | null;
   heartbeat_at: Timestamp | null;
   kernel: string | null;

@@ -22,7 +22,7 @@ export type DriftRow = {
   generation: number | null
   boot_id: string | null
   revision: string | null
-  failed_units: string[]
+  failed_units: string[] | null
   agent_version: string | null
   nixos_version: string | null
   kernel: string | null

@@ -70,7 +70,7 @@ function columnsOf(report: OriginalReport): StateColumns {
     generation: null,
     bootId: null,
     revision: null,
-    failedUnits: [],
+    failedUnits: null,
     agentVersion: report.agentVersion,
     nixosVersion: report.nixosVersion,
     kernel: report.kernel,

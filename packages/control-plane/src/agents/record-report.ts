@@ -100,7 +100,7 @@ function columnsOf(report: StateReport): StateColumns {
     generation: facts.generation ?? null,
     bootId: facts.boot_id ?? null,
     revision: facts.revision ?? null,
-    failedUnits: facts.failed_units ?? [],
+    failedUnits: facts.failed_units ?? null,
     agentVersion: facts.agent_version ?? null,
     nixosVersion: facts.fingerprint?.nixos_version ?? null,
     kernel: facts.fingerprint?.kernel ?? null,

@@ -32,7 +32,8 @@ export type StateRow = {
   readonly generation: number | null
   readonly bootId: string | null
   readonly revision: string | null
-  readonly failedUnits: readonly string[]
+  /** Null when the host could not read them, which is not "none". */
+  readonly failedUnits: readonly string[] | null
   readonly agentVersion: string | null
   readonly nixosVersion: string | null
   readonly kernel: string | null
