@@ -9,6 +9,8 @@ export type GroupCommitOptions<Item, Outcome> = {
   /** Whether the database undid a group that threw, so that its items may be tried one by one. */
   readonly isUndone: (error: unknown) => boolean
   readonly itemsMax: number
+  /** From this many on a group leaves at once, so that the database works while the next requests are still read. */
+  readonly itemsEager: number
   /** Groups on their way at the same time. */
   readonly inFlightMax: number
   /** Items that may wait; beyond, callers are turned away at once. */
@@ -25,13 +27,14 @@ export class Overloaded extends Error {
 
 /**
  * Lets concurrent callers of one process share a transaction, and so its round trip and its flush to disk. There is no
- * delay: a group leaves as soon as one may, with whatever waits at that moment. When a group fails and was undone, each
+ * timer: a group leaves at the end of the turn of the event loop, with whatever that turn has read from the network. When a group fails and was undone, each
  * of its items is tried alone, so that one bad item fails its own caller only.
  */
 export class GroupCommit<Item, Outcome> {
   readonly #options: GroupCommitOptions<Item, Outcome>
   #waiting: Waiting<Item, Outcome>[] = []
   #inFlight = 0
+  #scheduled: boolean = false
 
   constructor(options: GroupCommitOptions<Item, Outcome>) {
     this.#options = options
@@ -43,6 +46,16 @@ export class GroupCommit<Item, Outcome> {
     }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
+      if (this.#waiting.length >= this.#options.itemsEager) this.#leave()
+      else this.#leaveAfterThisTurn()
+    })
+  }
+
+  #leaveAfterThisTurn(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
       this.#leave()
     })
   }
@@ -53,7 +66,7 @@ export class GroupCommit<Item, Outcome> {
       this.#inFlight++
       void this.#carryOut(group).finally(() => {
         this.#inFlight--
-        this.#leave()
+        if (this.#waiting.length > 0) this.#leaveAfterThisTurn()
       })
     }
   }

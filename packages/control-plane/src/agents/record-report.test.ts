@@ -16,8 +16,8 @@ test.each([
 })
 
 test('an id sorts by its time and has the shape that the database gives', () => {
-  const earlier = newId('sta', RECEIVED, (size) => new Uint8Array(size).fill(0xff))
-  const later = newId('sta', new Date(RECEIVED.getTime() + 1), (size) => new Uint8Array(size))
+  const earlier = newId('sta', RECEIVED, () => 'ffffffff-ffff-4fff-bfff-ffffffffffff')
+  const later = newId('sta', new Date(RECEIVED.getTime() + 1), () => '00000000-0000-4000-8000-000000000000')
   expect(earlier < later).toBe(true)
   expect(earlier).toMatch(/^sta_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$/)
 })

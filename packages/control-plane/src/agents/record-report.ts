@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { type AgentReport, canonicalJson, type StateReport, stateDigest } from '@crystal-forge/protocol'
 import { newId } from '../new-id.ts'
 import type { AgentPrincipal } from '../principals.ts'
@@ -109,5 +109,5 @@ function columnsOf(report: StateReport): StateColumns {
 }
 
 function sha256(data: Uint8Array | string): string {
-  return createHash('sha256').update(data).digest('hex')
+  return hash('sha256', data, 'hex')
 }
