@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import * as z from 'zod'
 
-// `npm run docs [-- --check]`: docs/options.md from the options of the NixOS modules themselves. The evaluation needs Nix and
+// `scripts/docs.ts [--check]`: docs/options.md from the options of the NixOS modules themselves. The evaluation needs Nix and
 // nothing else; where Nix is missing a check has nothing to compare and says so.
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const FILE = 'docs/options.md'
@@ -91,7 +91,7 @@ function render(all: Documented): string {
   )
   return [
     '# Options of the NixOS modules',
-    'Written by `npm run docs` from the modules; `npm run check` compares.',
+    'Written by `scripts/docs.ts` from the modules; `npm run check` compares.',
     '## services.crystal-forge',
     table(all.service),
     '## crystal-forge.stig',

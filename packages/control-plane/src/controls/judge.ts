@@ -1,7 +1,8 @@
 import type { Normaliser, Operator } from '@crystal-forge/protocol'
+import type { Json } from './json-value.ts'
 import { normalise } from './normalise.ts'
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type { Json } from './json-value.ts'
 
 /** `unknown` is never a pass: the value is missing, of the wrong type, or cannot be read. */
 export type Verdict =

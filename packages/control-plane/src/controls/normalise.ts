@@ -1,5 +1,5 @@
 import type { Normaliser } from '@crystal-forge/protocol'
-import type { Json } from './judge.ts'
+import type { Json } from './json-value.ts'
 
 type Normalised =
   | { readonly ok: true; readonly value: Json }
