@@ -292,25 +292,8 @@ create table finding (
 create index finding_by_path on finding (tenant_id, out_path);
 create index finding_by_cve on finding (tenant_id, cve_id);
 
-create table waiver (
-  id text primary key default new_id('wvr'),
-  tenant_id text not null references tenant,
-  -- A vulnerability or a control.
-  subject_kind text not null check (subject_kind in ('cve', 'control')),
-  subject text not null,
-  scope jsonb not null,
-  reason text not null check (length(reason) between 10 and 4000),
-  author text not null,
-  approver text check (approver is null or approver <> author),
-  state text not null default 'draft' check (state in ('draft', 'approved', 'revoked')),
-  expires_at timestamptz not null,
-  created_at timestamptz not null default now(),
-  check ((state = 'draft') or (approver is not null))
-);
-create index waiver_by_subject on waiver (tenant_id, subject_kind, subject);
-
 select isolate_tenant(array['flake', 'hook', 'hook_delivery', 'commit', 'derivation', 'configuration', 'evaluation',
   'configuration_path', 'builder', 'builder_key', 'job', 'job_attempt', 'outbox', 'store_path', 'closure', 'cve', 'scan',
-  'finding', 'waiver']);
+  'finding']);
 create policy presented on hook for select using (id = (select cf_lookup()));
 create policy presented on builder_key for select using (key_id = (select cf_lookup()));

@@ -191,18 +191,6 @@ create table approval (
   primary key (deployment_id, person)
 );
 
-create table control_result (
-  tenant_id text not null references tenant,
-  system_id text not null references system,
-  control_id text not null,
-  result text not null check (result in ('pass', 'fail', 'not_applicable', 'waived', 'contradiction', 'unproven')),
-  expected jsonb,
-  actual jsonb,
-  source text not null check (source in ('evaluation', 'runtime', 'attestation', 'join')),
-  observed_at timestamptz not null,
-  primary key (system_id, control_id)
-);
-
 create table api_token (
   id text primary key default new_id('tok'),
   tenant_id text not null references tenant,
@@ -217,7 +205,7 @@ create table api_token (
 );
 
 select isolate_tenant(array['system', 'system_key', 'enroll_token', 'system_state', 'system_current', 'heartbeat',
-  'report_receipt', 'request_nonce', 'deployment', 'approval', 'control_result', 'api_token']);
+  'report_receipt', 'request_nonce', 'deployment', 'approval', 'api_token']);
 create policy presented on system_key for select using (key_id = (select cf_lookup()) or (original_wire_until is not null and hostname = (select cf_lookup())));
 create policy presented on enroll_token for select using (key_id = (select cf_lookup()));
 create policy presented on api_token for select using (token_sha256 = (select cf_lookup()));

@@ -226,25 +226,59 @@ alter table configuration_path force row level security;
 create policy tenant on configuration_path for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on configuration_path: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators;
 
-create table control_result (
+create table control_evidence (
+  id text not null default new_id('cev'::text),
   tenant_id text not null,
   system_id text not null,
-  control_id text not null,
-  result text not null,
-  expected jsonb,
-  actual jsonb,
+  rule_id text not null,
   source text not null,
-  observed_at timestamp with time zone not null,
-  constraint control_result_pkey PRIMARY KEY (system_id, control_id),
-  constraint control_result_result_check CHECK ((result = ANY (ARRAY['pass'::text, 'fail'::text, 'not_applicable'::text, 'waived'::text, 'contradiction'::text, 'unproven'::text]))),
-  constraint control_result_source_check CHECK ((source = ANY (ARRAY['evaluation'::text, 'runtime'::text, 'attestation'::text, 'join'::text]))),
-  constraint control_result_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
-  constraint control_result_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  holds boolean not null,
+  statement text not null,
+  toplevel text,
+  claimed_status text,
+  document_sha256 bytea,
+  author text not null,
+  collected_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  recorded_at timestamp with time zone not null default now(),
+  constraint control_evidence_check CHECK (((expires_at > collected_at) AND (expires_at <= (collected_at + '3650 days'::interval)))),
+  constraint control_evidence_document_sha256_check CHECK ((length(document_sha256) = 32)),
+  constraint control_evidence_pkey PRIMARY KEY (id),
+  constraint control_evidence_rule_id_check CHECK ((rule_id ~ '^V-[0-9]{6}$'::text)),
+  constraint control_evidence_source_check CHECK ((source = ANY (ARRAY['attestation'::text, 'import'::text]))),
+  constraint control_evidence_statement_check CHECK (((length(statement) >= 1) AND (length(statement) <= 4000))),
+  constraint control_evidence_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
+  constraint control_evidence_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
-alter table control_result enable row level security;
-alter table control_result force row level security;
-create policy tenant on control_result for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on control_result: select to cf_dashboards; select to cf_operators;
+CREATE INDEX control_evidence_newest ON public.control_evidence USING btree (system_id, rule_id, collected_at DESC);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.control_evidence FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_evidence FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+alter table control_evidence enable row level security;
+alter table control_evidence force row level security;
+create policy tenant on control_evidence for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on control_evidence: insert, select to cf_operators;
+
+create table control_evidence_decision (
+  id text not null default new_id('ced'::text),
+  tenant_id text not null,
+  evidence_id text not null,
+  decision text not null,
+  person text not null,
+  reason text not null default ''::text,
+  decided_at timestamp with time zone not null default now(),
+  constraint control_evidence_decision_decision_check CHECK ((decision = ANY (ARRAY['accepted'::text, 'rejected'::text]))),
+  constraint control_evidence_decision_evidence_id_fkey FOREIGN KEY (evidence_id) REFERENCES control_evidence(id),
+  constraint control_evidence_decision_pkey PRIMARY KEY (id),
+  constraint control_evidence_decision_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+);
+CREATE INDEX control_evidence_decision_newest ON public.control_evidence_decision USING btree (evidence_id, decided_at DESC);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.control_evidence_decision FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_evidence_decision FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER own_acceptance BEFORE INSERT ON public.control_evidence_decision FOR EACH ROW EXECUTE FUNCTION refuse_own_acceptance();
+alter table control_evidence_decision enable row level security;
+alter table control_evidence_decision force row level security;
+create policy tenant on control_evidence_decision for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on control_evidence_decision: insert, select to cf_operators;
 
 create table cve (
   tenant_id text not null,
@@ -868,28 +902,68 @@ grant on column original_wire_until of tenant: update to cf_operators;
 create table waiver (
   id text not null default new_id('wvr'::text),
   tenant_id text not null,
-  subject_kind text not null,
-  subject text not null,
+  name text not null,
+  rules text[] not null,
   scope jsonb not null,
-  reason text not null,
+  type text,
+  justification text not null,
+  compensating text not null default ''::text,
+  residual_severity text,
+  claimed jsonb,
+  source text not null,
+  owner text,
+  milestones jsonb not null default '[]'::jsonb,
+  review_at timestamp with time zone,
   author text not null,
-  approver text,
-  state text not null default 'draft'::text,
   expires_at timestamp with time zone not null,
+  renews text,
   created_at timestamp with time zone not null default now(),
-  constraint waiver_check CHECK (((approver IS NULL) OR (approver <> author))),
-  constraint waiver_check1 CHECK (((state = 'draft'::text) OR (approver IS NOT NULL))),
+  constraint waiver_justification_check CHECK (((length(justification) >= 1) AND (length(justification) <= 4000))),
+  constraint waiver_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'::text)),
   constraint waiver_pkey PRIMARY KEY (id),
-  constraint waiver_reason_check CHECK (((length(reason) >= 10) AND (length(reason) <= 4000))),
-  constraint waiver_state_check CHECK ((state = ANY (ARRAY['draft'::text, 'approved'::text, 'revoked'::text]))),
-  constraint waiver_subject_kind_check CHECK ((subject_kind = ANY (ARRAY['cve'::text, 'control'::text]))),
-  constraint waiver_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+  constraint waiver_renews_fkey FOREIGN KEY (renews) REFERENCES waiver(id),
+  constraint waiver_residual_severity_check CHECK ((residual_severity = ANY (ARRAY['high'::text, 'medium'::text, 'low'::text]))),
+  constraint waiver_rules_check CHECK (((cardinality(rules) >= 1) AND (cardinality(rules) <= 200))),
+  constraint waiver_source_check CHECK ((source = ANY (ARRAY['operator'::text, 'configuration'::text]))),
+  constraint waiver_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
+  constraint waiver_tenant_id_name_key UNIQUE (tenant_id, name),
+  constraint waiver_type_check CHECK ((type = ANY (ARRAY['risk_accepted'::text, 'compensating_control'::text, 'false_positive'::text, 'vendor_dependency'::text])))
 );
-CREATE INDEX waiver_by_subject ON public.waiver USING btree (tenant_id, subject_kind, subject);
+CREATE INDEX waiver_newest ON public.waiver USING btree (tenant_id, id DESC);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.waiver FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 alter table waiver enable row level security;
 alter table waiver force row level security;
 create policy tenant on waiver for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on waiver: select to cf_operators;
+grant on waiver: insert, select to cf_builders; insert, select to cf_operators; select to cf_scheduler;
+
+create table waiver_transition (
+  id text not null default new_id('wvt'::text),
+  tenant_id text not null,
+  waiver_id text not null,
+  step integer not null,
+  state text not null,
+  person text not null,
+  reason text not null default ''::text,
+  type text,
+  expires_at timestamp with time zone,
+  at timestamp with time zone not null default now(),
+  constraint waiver_transition_check CHECK (((state = 'submitted'::text) OR ((type IS NULL) AND (expires_at IS NULL)))),
+  constraint waiver_transition_pkey PRIMARY KEY (id),
+  constraint waiver_transition_state_check CHECK ((state = ANY (ARRAY['draft'::text, 'submitted'::text, 'approved'::text, 'rejected'::text, 'renewed'::text, 'expired'::text, 'revoked'::text]))),
+  constraint waiver_transition_step_check CHECK ((step >= 1)),
+  constraint waiver_transition_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
+  constraint waiver_transition_type_check CHECK ((type = ANY (ARRAY['risk_accepted'::text, 'compensating_control'::text, 'false_positive'::text, 'vendor_dependency'::text]))),
+  constraint waiver_transition_waiver_id_fkey FOREIGN KEY (waiver_id) REFERENCES waiver(id),
+  constraint waiver_transition_waiver_id_step_key UNIQUE (waiver_id, step)
+);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.waiver_transition FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver_transition FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER own_approval BEFORE INSERT ON public.waiver_transition FOR EACH ROW EXECUTE FUNCTION refuse_own_approval();
+alter table waiver_transition enable row level security;
+alter table waiver_transition force row level security;
+create policy tenant on waiver_transition for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on waiver_transition: insert, select to cf_builders; insert, select to cf_operators; insert, select to cf_scheduler;
 
 -- Views
 
@@ -1480,6 +1554,50 @@ AS $function$
   select floor(extract(epoch from committed_at))::bigint * 1000 + place % 1000
 $function$;
 
+CREATE OR REPLACE FUNCTION public.draft_waivers(of_configuration text, report jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare config record; drafted record; made integer := 0; waiver_id text; written_by text;
+begin
+  if jsonb_typeof(report -> 'rules') is distinct from 'object' then return 0; end if;
+  select c.name, f.name as flake into strict config from configuration c join flake f on f.id = c.flake_id where c.id = of_configuration;
+  written_by := 'configuration ' || config.flake || '#' || config.name;
+  for drafted in
+    with justified as (
+      select r.key as rule, r.value -> 'waiver' as claim,
+             coalesce(r.value #>> '{waiver,justification}',
+                      (select string_agg(j, E'\n') from jsonb_array_elements_text(r.value -> 'justification') j), '') as reason
+      from jsonb_each(report -> 'rules') r
+      where r.value ->> 'state' = 'justified' and r.key ~ '^V-[0-9]{6}$'
+    ), named as (
+      select coalesce(case when j.claim ->> 'id' ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$' then j.claim ->> 'id' end,
+                      'configuration-' || substr(encode(sha256(convert_to(of_configuration || E'\n' || j.reason, 'UTF8')), 'hex'), 1, 16)) as name, j.*
+      from justified j where j.reason <> ''
+    )
+    select n.name, array_agg(n.rule order by n.rule) as rules, left(min(n.reason), 4000) as reason,
+           (array_agg(n.claim order by n.rule))[1] as claim
+    from named n group by n.name order by n.name
+  loop
+    insert into waiver (tenant_id, name, rules, scope, justification, claimed, source, author, expires_at)
+    values (cf_tenant(), drafted.name, drafted.rules,
+            jsonb_build_object('kind', 'configuration', 'flake', config.flake, 'configuration', config.name),
+            drafted.reason,
+            case when jsonb_typeof(drafted.claim) = 'object' then jsonb_build_object(
+              'approvedBy', left(drafted.claim ->> 'approvedBy', 200), 'expires', left(drafted.claim ->> 'expires', 40)) end,
+            'configuration', written_by, now() + interval '90 days')
+    on conflict (tenant_id, name) do nothing
+    returning id into waiver_id;
+    if waiver_id is null then continue; end if;
+    insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason)
+    values (cf_tenant(), waiver_id, 1, 'draft', written_by, 'a configuration leaves these rules out');
+    perform record_event('waiver.drafted', jsonb_build_object('kind', 'system', 'name', written_by),
+      jsonb_build_object('waiver', waiver_id, 'name', drafted.name, 'rules', to_jsonb(drafted.rules)));
+    made := made + 1;
+  end loop;
+  return made;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.drift_verdict(seen boolean, tracked boolean, pinned boolean, evaluated boolean, latest_failed boolean, desired_known boolean, on_desired_path boolean, build_state text, desired_position bigint, running_position bigint)
  RETURNS text
  LANGUAGE sql
@@ -1540,6 +1658,28 @@ AS $function$
   )
   select put.id, put.fresh from put
 $function$;
+
+CREATE OR REPLACE FUNCTION public.expire_waivers(most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare over record; done integer := 0;
+begin
+  for over in
+    select w.id, w.name, w.rules, w.step, w.expires_at from waivers_at(now()) w
+    where w.state = 'expired' and exists (select from waiver_transition t where t.waiver_id = w.id and t.step = w.step and t.state = 'approved')
+    order by w.expires_at limit most
+  loop
+    insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason)
+    values (cf_tenant(), over.id, over.step + 1, 'expired', 'the clock', 'its time is over')
+    on conflict do nothing;
+    if not found then continue; end if;
+    perform record_event('waiver.expired', jsonb_build_object('kind', 'system', 'name', 'sweep'),
+      jsonb_build_object('waiver', over.id, 'name', over.name, 'rules', to_jsonb(over.rules)));
+    done := done + 1;
+  end loop;
+  return done;
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.find_builder_key(wanted text)
  RETURNS TABLE(key_id text, tenant_id text, builder_id text, name text, public_key bytea, status text)
@@ -1908,6 +2048,7 @@ begin
   returning id into evaluation_id;
   perform keep_current_evaluation(c, config, evaluation_id, d.out_path);
   if ok then perform enqueue_build(d.id); end if;
+  if ok then perform draft_waivers(config, one -> 'stig_report'); end if;
   perform record_event('evaluation.recorded', actor, detail || jsonb_build_object('effect', jsonb_build_object('table', 'evaluation', 'id', evaluation_id)));
   return 'recorded';
 end $function$;
@@ -2041,6 +2182,35 @@ begin
   raise exception '% is append-only: % refused', tg_table_name, lower(tg_op) using errcode = 'integrity_constraint_violation';
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.refuse_own_acceptance()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if new.decision = 'accepted' and exists (select from control_evidence e where e.id = new.evidence_id and e.author = new.person) then
+    raise exception 'statement % cannot be accepted by its author', new.evidence_id using errcode = 'integrity_constraint_violation';
+  end if;
+  return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_own_approval()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare w waiver; submitted waiver_transition;
+begin
+  if new.state <> 'approved' then return new; end if;
+  select * into strict w from waiver where id = new.waiver_id;
+  select * into strict submitted from waiver_transition t where t.waiver_id = w.id and t.state = 'submitted' order by t.step desc limit 1;
+  if new.person in (w.author, submitted.person) then
+    raise exception 'waiver % cannot be approved by who wrote or submitted it', w.id using errcode = 'integrity_constraint_violation';
+  end if;
+  if coalesce(submitted.expires_at, w.expires_at) > now() + interval '365 days 1 hour' then
+    raise exception 'waiver % is longer than 365 days', w.id using errcode = 'integrity_constraint_violation';
+  end if;
+  return new;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.requeue_job(job text, class text, message text, log_tail text, pause interval, more jsonb)
  RETURNS void
  LANGUAGE sql
@@ -2055,6 +2225,37 @@ AS $function$
   )
   insert into outbox (tenant_id, queue, body, not_before)
   select cf_tenant(), put.kind, job_hint(put.id, put.kind, put.attempt), put.not_before from put
+$function$;
+
+CREATE OR REPLACE FUNCTION public.running_at(hosts text[], moment timestamp with time zone)
+ RETURNS TABLE(system_id text, current_path text, booted_path text, facts jsonb, collected_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select s.system_id, s.current_path, s.booted_path, s.facts, s.collected_at
+  from unnest(hosts) h(id)
+  join lateral (
+    -- A spool arrives in its order, so the last to be collected is among the last that arrived.
+    select * from (select * from system_state s where s.system_id = h.id and s.received_at <= moment order by s.received_at desc limit 64) s
+    where s.collected_at <= moment order by s.collected_at desc, s.received_at desc limit 1
+  ) s on true
+$function$;
+
+CREATE OR REPLACE FUNCTION public.statements_at(hosts text[], moment timestamp with time zone)
+ RETURNS TABLE(id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text, author text, approver text, collected_at timestamp with time zone, expires_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select e.id, e.system_id, e.rule_id, e.source, e.holds, e.statement, e.claimed_status, e.author,
+         case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at
+  from (
+    select distinct on (e.system_id, e.rule_id, e.author) e.* from control_evidence e
+    where e.system_id = any (hosts) and e.recorded_at <= moment and e.collected_at <= moment
+    order by e.system_id, e.rule_id, e.author, e.collected_at desc, e.id desc
+  ) e
+  left join lateral (select * from control_evidence_decision d where d.evidence_id = e.id and d.decided_at <= moment
+                     order by d.decided_at desc, d.id desc limit 1) d on true
+  where d.decision is distinct from 'rejected'
 $function$;
 
 CREATE OR REPLACE FUNCTION public.system_health(seen_at timestamp with time zone, at timestamp with time zone)
@@ -2099,3 +2300,20 @@ begin
   end loop;
   return next;
 end $function$;
+
+CREATE OR REPLACE FUNCTION public.waivers_at(moment timestamp with time zone)
+ RETURNS TABLE(id text, name text, rules text[], scope jsonb, type text, justification text, compensating text, residual_severity text, claimed jsonb, source text, owner text, milestones jsonb, review_at timestamp with time zone, author text, submitter text, approver text, state text, step integer, expires_at timestamp with time zone, renews text, created_at timestamp with time zone, changed_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select w.id, w.name, w.rules, w.scope, coalesce(submitted.type, w.type), w.justification, w.compensating, w.residual_severity,
+         w.claimed, w.source, w.owner, w.milestones, w.review_at, w.author, submitted.person, approved.person,
+         case when last.state = 'approved' and coalesce(submitted.expires_at, w.expires_at) <= moment then 'expired' else last.state end,
+         last.step, coalesce(submitted.expires_at, w.expires_at), w.renews, w.created_at, last.at
+  from waiver w
+  join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment order by t.step desc limit 1) last on true
+  left join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment and t.state = 'submitted'
+                     order by t.step desc limit 1) submitted on true
+  left join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment and t.state = 'approved'
+                     order by t.step desc limit 1) approved on true
+$function$;

@@ -123,6 +123,7 @@ begin
   returning id into evaluation_id;
   perform keep_current_evaluation(c, config, evaluation_id, d.out_path);
   if ok then perform enqueue_build(d.id); end if;
+  if ok then perform draft_waivers(config, one -> 'stig_report'); end if;
   perform record_event('evaluation.recorded', actor, detail || jsonb_build_object('effect', jsonb_build_object('table', 'evaluation', 'id', evaluation_id)));
   return 'recorded';
 end $$;

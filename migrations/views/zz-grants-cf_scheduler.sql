@@ -1,8 +1,8 @@
 -- The relay of the outbox and the sweep: they alone may list the tenants, and then work in one tenant at a time.
 revoke all on all tables in schema public from cf_scheduler;
 grant select on tenant, outbox, job, job_attempt, flake, commit, configuration, evaluation, derivation, scan, store_path, builder,
-  hook_delivery, report_receipt, deployment to cf_scheduler;
-grant insert on job, outbox, scan, audit_event, audit_pending to cf_scheduler;
+  hook_delivery, report_receipt, deployment, waiver, waiver_transition to cf_scheduler;
+grant insert on job, outbox, scan, waiver_transition, audit_event, audit_pending to cf_scheduler;
 grant update on job, job_attempt to cf_scheduler;
 grant update (next_poll_at, last_error) on flake to cf_scheduler;
 grant update (state, error) on commit to cf_scheduler;

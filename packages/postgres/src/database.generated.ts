@@ -175,14 +175,30 @@ export interface ConfigurationPath {
   tenant_id: string;
 }
 
-export interface ControlResult {
-  actual: Json | null;
-  control_id: string;
-  expected: Json | null;
-  observed_at: Timestamp;
-  result: string;
+export interface ControlEvidence {
+  author: string;
+  claimed_status: string | null;
+  collected_at: Timestamp;
+  document_sha256: Buffer | null;
+  expires_at: Timestamp;
+  holds: boolean;
+  id: Generated<string>;
+  recorded_at: Generated<Timestamp>;
+  rule_id: string;
   source: string;
+  statement: string;
   system_id: string;
+  tenant_id: string;
+  toplevel: string | null;
+}
+
+export interface ControlEvidenceDecision {
+  decided_at: Generated<Timestamp>;
+  decision: string;
+  evidence_id: string;
+  id: Generated<string>;
+  person: string;
+  reason: Generated<string>;
   tenant_id: string;
 }
 
@@ -757,17 +773,37 @@ export interface ViewSystemHeartbeatStatus {
 }
 
 export interface Waiver {
-  approver: string | null;
   author: string;
+  claimed: Json | null;
+  compensating: Generated<string>;
   created_at: Generated<Timestamp>;
   expires_at: Timestamp;
   id: Generated<string>;
-  reason: string;
+  justification: string;
+  milestones: Generated<Json>;
+  name: string;
+  owner: string | null;
+  renews: string | null;
+  residual_severity: string | null;
+  review_at: Timestamp | null;
+  rules: string[];
   scope: Json;
-  state: Generated<string>;
-  subject: string;
-  subject_kind: string;
+  source: string;
   tenant_id: string;
+  type: string | null;
+}
+
+export interface WaiverTransition {
+  at: Generated<Timestamp>;
+  expires_at: Timestamp | null;
+  id: Generated<string>;
+  person: string;
+  reason: Generated<string>;
+  state: string;
+  step: number;
+  tenant_id: string;
+  type: string | null;
+  waiver_id: string;
 }
 
 export interface DB {
@@ -784,7 +820,8 @@ export interface DB {
   commit_list: CommitList;
   configuration: Configuration;
   configuration_path: ConfigurationPath;
-  control_result: ControlResult;
+  control_evidence: ControlEvidence;
+  control_evidence_decision: ControlEvidenceDecision;
   cve: Cve;
   deployment: Deployment;
   derivation: Derivation;
@@ -825,4 +862,5 @@ export interface DB {
   view_system_deployment_status: ViewSystemDeploymentStatus;
   view_system_heartbeat_status: ViewSystemHeartbeatStatus;
   waiver: Waiver;
+  waiver_transition: WaiverTransition;
 }

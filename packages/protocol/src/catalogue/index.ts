@@ -1,4 +1,12 @@
 export {
+  type ClaimedWaiver,
+  type ReportedRule,
+  RULE_STATES,
+  type RuleState,
+  type StigReport,
+  stigReport,
+} from './report.ts'
+export {
   type CatalogueRule,
   catalogueRule,
   type Expectation,
