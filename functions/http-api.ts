@@ -1,7 +1,9 @@
 import { PROBLEM_MEDIA_TYPE, type Problem, problemType } from '@crystal-forge/protocol'
 import middy from '@middy/core'
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda'
+import * as z from 'zod'
 import type { Log } from './log.ts'
+import { type ArrivingEvent, asPayload2 } from './rest-event.ts'
 import { ROUTES } from './routes.ts'
 
 export type HttpHandler = (
@@ -25,6 +27,8 @@ export type HttpRequest = {
   readonly body: Buffer
   readonly requestId: string
   readonly sourceIp: string
+  /** Of a JWT that API Gateway has verified; absent where it verified none. Nothing that a caller sends gets here otherwise. */
+  readonly claims?: Readonly<Record<string, string>>
 }
 
 export type Reply = {
@@ -49,13 +53,16 @@ export function httpApi(endpoints: Readonly<Record<string, Endpoint>>, log: Log)
     if (endpoint === undefined) return render(problem(404, 'no_route', `no route ${request.route}`))
     return render(await endpoint(request))
   }
-  return middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
+  // An answer just before the time is over would leave the transaction in a frozen instance, to be committed by whatever
+  // event comes next. Killed in the middle it is undone.
+  const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>({ timeoutEarlyInMillis: 0 })
     .onError((request) => {
       const requestId = request.event.requestContext.requestId
       log('error', 'request failed', { route: request.event.routeKey, requestId, error: request.error })
       request.response = render(problem(500, 'internal', `quote the request id ${requestId} to the operator`))
     })
     .handler(answer)
+  return (event: ArrivingEvent, context) => handler(asPayload2(event), context)
 }
 
 /** A refusal in the form of RFC 9457. `detail` names the field, the value and what to do about it. */
@@ -100,8 +107,20 @@ function readEvent(event: APIGatewayProxyEventV2): HttpRequest {
     body: Buffer.from(event.body ?? '', event.isBase64Encoded ? 'base64' : 'utf8'),
     requestId,
     sourceIp: http.sourceIp,
+    ...verifiedClaims(event),
   }
 }
+
+function verifiedClaims(event: APIGatewayProxyEventV2): Pick<HttpRequest, 'claims'> {
+  const verified = jwtContext.safeParse(event.requestContext)
+  if (!verified.success) return {}
+  return { claims: verified.data.authorizer.jwt.claims }
+}
+
+/** Where an authorizer of API Gateway puts what it verified; claims are text there, whatever they were in the JWT. */
+const jwtContext = z.object({
+  authorizer: z.object({ jwt: z.object({ claims: z.record(z.string(), z.string()) }) }),
+})
 
 /** What no route accepts, decided before any other work (wire.md, "Limits"). */
 function refuseByLimits(request: HttpRequest): Reply | undefined {

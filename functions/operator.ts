@@ -34,7 +34,8 @@ export async function recogniseOperator(
   find: FindToken,
   now: Date,
 ): Promise<Recognised> {
-  const recognised = await recogniseToken(request, find, now)
+  const recognised =
+    request.claims === undefined ? await recogniseToken(request, find, now) : recogniseClaims(request.claims)
   if (!recognised.ok) return recognised
   const { role } = recognised.operator
   const needed = ROUTES.find((route) => route.key === request.route)?.role
@@ -44,10 +45,34 @@ export async function recogniseOperator(
       reply: problem(
         403,
         'role_too_low',
-        `${request.route} needs the role ${needed ?? 'of nobody'}; this token is ${role}`,
+        `${request.route} needs the role ${needed ?? 'of nobody'}; this one is ${role}`,
       ),
     }
   return recognised
+}
+
+/**
+ * Who the issuer of the deployment says it is. The issuer is trusted with the tenant as well: `cf_tenant` is the id of
+ * a tenant and `cf_role` one of our roles. Whoever comes without both is refused, never taken for a viewer.
+ */
+function recogniseClaims(claims: Readonly<Record<string, string>>): Recognised {
+  const { sub, cf_tenant: tenant, cf_role, email, name } = claims
+  const role = ROLES.find((candidate) => candidate === cf_role)
+  if (
+    sub === undefined ||
+    role === undefined ||
+    tenant === undefined ||
+    !/^t_[A-Za-z0-9]{1,64}$/.test(tenant)
+  )
+    return {
+      ok: false,
+      reply: problem(
+        403,
+        'claims_missing',
+        `the JWT needs sub, cf_tenant (t_...) and cf_role (${ROLES.join(', ')}); add them at the issuer`,
+      ),
+    }
+  return { ok: true, operator: { tenant, token: `oidc:${sub}`, name: email ?? name ?? sub, role } }
 }
 
 /** The same for a route that any role may call. */
