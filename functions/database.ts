@@ -22,6 +22,8 @@ export type DatabaseConfig = {
   /** PEM bundle of the authorities; TLS with the host name verified. Only this machine may be without. */
   readonly caFile: string | undefined
   readonly connectionsMax: number
+  /** RDS Proxy is in between: a named statement would bind its connection to this instance. */
+  readonly behindProxy: boolean
 }
 
 /** The variables of `DatabaseConfig`; `infra/` must give each function these names. */
@@ -47,6 +49,7 @@ export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConf
     caFile: environment.optional('DATABASE_CA_FILE'),
     // One instance of a function handles one request at a time.
     connectionsMax: environment.whole('DATABASE_CONNECTIONS', { least: 1, most: 100, otherwise: 1 }),
+    behindProxy: environment.oneOf('DATABASE_PROXY', ['0', '1'], '0') === '1',
   }
 }
 
@@ -74,6 +77,7 @@ export function openDatabase(config: DatabaseConfig, applicationName: string): P
     max: config.connectionsMax,
     applicationName,
     statementTimeoutMs: 20_000,
+    namedStatements: !config.behindProxy,
   })
 }
 

@@ -18,10 +18,10 @@ export type Bundle = {
 
 /**
  * Bundles every `functions/NAME/handler.ts` into `OUT/functions/NAME/index.mjs` and every program with a
- * `src/main.ts` into `OUT/NAME/main.mjs`. Rejects when one of them does not bundle.
+ * `src/main.ts` into `OUT/NAME/main.mjs`, or only those of one kind. Rejects when one of them does not bundle.
  */
-export async function buildAll(root: string, out: string): Promise<Bundle[]> {
-  const entries = findEntries(root)
+export async function buildAll(root: string, out: string, only?: Bundle['kind']): Promise<Bundle[]> {
+  const entries = findEntries(root).filter(({ kind }) => only === undefined || kind === only)
   await Promise.all(entries.map(({ name }) => rm(path.join(out, name), { recursive: true, force: true })))
   return await Promise.all(entries.map((entry) => bundle(root, out, entry)))
 }

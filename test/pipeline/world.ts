@@ -83,7 +83,17 @@ export type World = {
   close(): Promise<void>
 }
 
-export async function createWorld(): Promise<World> {
+/** Where functions that a test brings itself find their database and their keys. */
+export type Place = {
+  readonly database: TestDatabase
+  readonly jobKeyFile: string
+  readonly sealingKeyFile: string
+}
+type Running = { readonly handler: HttpHandler; close(): Promise<void> }
+/** Runs `builder-jobs` and `webhooks` in some other way than in this process. */
+export type Elsewhere = (place: Place) => Promise<{ readonly jobs: Running; readonly hooks: Running }>
+
+export async function createWorld(elsewhere?: Elsewhere): Promise<World> {
   const database = await createTestDatabase()
   const directory = await mkdtemp(join(tmpdir(), 'cf-pipeline-'))
   const signingKey = generateKeyPair().seed
@@ -109,32 +119,42 @@ export async function createWorld(): Promise<World> {
       passwordFile: undefined,
       caFile: undefined,
       connectionsMax: 8,
+      behindProxy: false,
     }
   }
-  const jobsConfig = readBuilderJobs({
-    DATABASE_HOST: '127.0.0.1',
-    DATABASE_NAME: 'set below',
-    DATABASE_USER: 'cf_builders',
-    DATABASE_AUTH: 'trust',
-    PUBLIC_AUTHORITY: AUTHORITY,
-    QUEUE_URL_RESOLVE: 'http://127.0.0.1/resolve',
-    QUEUE_URL_EVALUATE: 'http://127.0.0.1/evaluate',
-    QUEUE_URL_BUILD: 'http://127.0.0.1/build',
-    QUEUE_URL_SCAN: 'http://127.0.0.1/scan',
-    CACHE_BUCKET: 'cache',
-    AWS_REGION: 'eu-test-1',
-    LEASE_S: String(LEASE_S),
-    JOB_SIGNING_KEY_FILE: join(directory, 'job.key'),
-  })
-  const jobs = builderJobs({ ...jobsConfig, database: databaseConfig('cf_builders') }, { log })
-  const hooks = webhooks(
-    {
-      database: databaseConfig('cf_hooks'),
-      sealingKey: { kind: 'file', variable: 'SEALING_KEY_FILE', path: join(directory, 'seal.key') },
-      relayQueue: undefined,
-    },
-    { log },
-  )
+  const inThisProcess = (): { jobs: Running; hooks: Running } => {
+    const jobsConfig = readBuilderJobs({
+      DATABASE_HOST: '127.0.0.1',
+      DATABASE_NAME: 'set below',
+      DATABASE_USER: 'cf_builders',
+      DATABASE_AUTH: 'trust',
+      PUBLIC_AUTHORITY: AUTHORITY,
+      QUEUE_URL_RESOLVE: 'http://127.0.0.1/resolve',
+      QUEUE_URL_EVALUATE: 'http://127.0.0.1/evaluate',
+      QUEUE_URL_BUILD: 'http://127.0.0.1/build',
+      QUEUE_URL_SCAN: 'http://127.0.0.1/scan',
+      CACHE_BUCKET: 'cache',
+      AWS_REGION: 'eu-test-1',
+      LEASE_S: String(LEASE_S),
+      JOB_SIGNING_KEY_FILE: join(directory, 'job.key'),
+    })
+    const jobs = builderJobs({ ...jobsConfig, database: databaseConfig('cf_builders') }, { log })
+    const hooks = webhooks(
+      {
+        database: databaseConfig('cf_hooks'),
+        sealingKey: { kind: 'file', variable: 'SEALING_KEY_FILE', path: join(directory, 'seal.key') },
+        relayQueue: undefined,
+      },
+      { log },
+    )
+    return { jobs, hooks }
+  }
+  const place = {
+    database,
+    jobKeyFile: join(directory, 'job.key'),
+    sealingKeyFile: join(directory, 'seal.key'),
+  }
+  const { jobs, hooks } = elsewhere === undefined ? inThisProcess() : await elsewhere(place)
   const rows = async (sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> =>
     (await database.admin.query<Record<string, unknown>>(sql, values)).rows
   const one = async (sql: string, values: unknown[] = []): Promise<string> =>

@@ -1,3 +1,4 @@
+export { callerAccount } from './caller-account.ts'
 export * from './clients.ts'
 export { type Presigned, type PresignRequest, presign } from './presign.ts'
 export { type RdsLogin, rdsPassword } from './rds-token.ts'

@@ -37,16 +37,21 @@ export type PresignInputs = Pick<PresignRequest, 'method' | 'expiresSeconds' | '
     readonly sessionToken?: string | undefined
   }
   readonly now: Date
+  /** `s3` unless told. Every other service signs the (here always empty) payload too. */
+  readonly service?: string
+  /** Parameters of the request itself. */
+  readonly query?: Readonly<Record<string, string>>
 }
 
 /** The computation alone: pure. */
 export function presignUrl(inputs: PresignInputs): Presigned {
-  const { url, region, credentials, headers = {} } = inputs
+  const { url, region, credentials, headers = {}, service = 's3' } = inputs
   const time = inputs.now.toISOString().replace(/[-:]|\.\d+/g, '')
-  const scope = `${time.slice(0, 8)}/${region}/s3/aws4_request`
+  const scope = `${time.slice(0, 8)}/${region}/${service}/aws4_request`
   const signed: Readonly<Record<string, string>> = { ...headers, host: url.host }
   const names = Object.keys(signed).sort(byCodeUnit)
   const query = canonicalQuery({
+    ...inputs.query,
     'X-Amz-Algorithm': ALGORITHM,
     'X-Amz-Credential': `${credentials.accessKeyId}/${scope}`,
     'X-Amz-Date': time,
@@ -61,7 +66,7 @@ export function presignUrl(inputs: PresignInputs): Presigned {
     ...names.map((name) => `${name}:${signed[name]?.trim()}`),
     '',
     names.join(';'),
-    'UNSIGNED-PAYLOAD',
+    service === 's3' ? 'UNSIGNED-PAYLOAD' : createHash('sha256').digest('hex'),
   ].join('\n')
   const toSign = [ALGORITHM, time, scope, createHash('sha256').update(canonical).digest('hex')].join('\n')
   const key = [...scope.split('/')].reduce<Buffer | string>(

@@ -18,6 +18,8 @@ export type ConnectOptions = {
   /** Seen in pg_stat_activity. */
   readonly applicationName?: string
   readonly statementTimeoutMs?: number
+  /** False: queries lose their names, so that nothing stays prepared in a session. */
+  readonly namedStatements?: boolean
   /** Told of connections that broke while idle. The pool replaces them by itself. */
   readonly onIdleError?: (error: Error) => void
 }
@@ -58,9 +60,24 @@ export function connect(options: ConnectOptions): pg.Pool {
     allowExitOnIdle: true,
     types: { getTypeParser: typeParser },
   })
+  if (options.namedStatements === false) pool.on('connect', forgetNames)
   // Without a listener a broken idle connection would end the program.
   pool.on('error', options.onIdleError ?? (() => {}))
   return pool
+}
+
+function forgetNames(client: pg.PoolClient): void {
+  const query: unknown = Reflect.get(client, 'query')
+  if (typeof query !== 'function') throw new TypeError('a client of pg has no query')
+  Reflect.set(client, 'query', (first: unknown, ...rest: unknown[]): unknown =>
+    Reflect.apply(query, client, [withoutName(first), ...rest]),
+  )
+}
+
+function withoutName(query: unknown): unknown {
+  if (typeof query !== 'object' || query === null || !('name' in query) || 'submit' in query) return query
+  const { name: _, ...rest } = query
+  return rest
 }
 
 /** The startup options are a command line of their own: nothing but a plain name may get there. */

@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto'
+import type { HttpHandler } from '@crystal-forge/functions/http-api.ts'
+import type { Place } from '../pipeline/world.ts'
+import { AUTHORITY, LEASE_S } from '../pipeline/world.ts'
+import { databaseEnvironment } from '../postgres/agent-fleet.ts'
+import { buildBundles, type Instance, startInstance } from './lambda.ts'
+import type { MadeQueue } from './naming.ts'
+import type { Target } from './target.ts'
+
+/** Roles as `infra/` gives them. */
+const ROLES = {
+  'agent-reports': 'cf_ingest',
+  'agent-keys': 'cf_enroll',
+  webhooks: 'cf_hooks',
+  'builder-jobs': 'cf_builders',
+  'builder-cache': 'cf_cache',
+  'operator-api': 'cf_operators',
+  'relay-outbox': 'cf_scheduler',
+  sweep: 'cf_scheduler',
+  status: 'cf_status',
+} as const
+export type Deployed = keyof typeof ROLES
+
+export type Deployment = {
+  readonly queues: Readonly<Record<'resolve' | 'evaluate' | 'build' | 'scan', MadeQueue>>
+  /** Tells `relay-outbox` that there is something. */
+  readonly relayQueue: MadeQueue
+  readonly bucket: string
+  /** A new instance of a function with the variables that a deployment gives it. */
+  start(name: Deployed, place: Place, changes?: Readonly<Record<string, string>>): Promise<Instance>
+  /** Ends the instances. */
+  close(): Promise<void>
+}
+
+/** The bundles, on queues and a bucket of their own. */
+export async function deploy(target: Target, narinfoKeyFile: string): Promise<Deployment> {
+  const bundles = await buildBundles()
+  const [resolve, evaluate, build, scan] = await Promise.all(
+    ['resolve', 'evaluate', 'build', 'scan'].map(() => target.make.withDeadLetters(5)),
+  )
+  if (!resolve || !evaluate || !build || !scan) throw new Error('a queue is missing')
+  const relayQueue = await target.make.queue()
+  const bucket = await target.make.bucket()
+  const shared = {
+    ...target.environment,
+    PUBLIC_AUTHORITY: AUTHORITY,
+    CACHE_BUCKET: bucket,
+    LEASE_S: String(LEASE_S),
+    NARINFO_KEY_FILE: narinfoKeyFile,
+    RELAY_QUEUE_URL: relayQueue.url,
+    QUEUE_URL_RESOLVE: resolve.source.url,
+    QUEUE_URL_EVALUATE: evaluate.source.url,
+    QUEUE_URL_BUILD: build.source.url,
+    QUEUE_URL_SCAN: scan.source.url,
+    DLQ_URL_RESOLVE: resolve.dead.url,
+    DLQ_URL_EVALUATE: evaluate.dead.url,
+    DLQ_URL_BUILD: build.dead.url,
+    DLQ_URL_SCAN: scan.dead.url,
+  }
+  const running: Instance[] = []
+  return {
+    queues: { resolve: resolve.source, evaluate: evaluate.source, build: build.source, scan: scan.source },
+    relayQueue,
+    bucket,
+    start: async (name, { database, jobKeyFile, sealingKeyFile }, changes = {}) => {
+      const instance = await startInstance(bundles.file(name), {
+        ...shared,
+        ...databaseEnvironment(database.url, ROLES[name]),
+        DATABASE_CONNECTIONS: '1',
+        JOB_SIGNING_KEY_FILE: jobKeyFile,
+        SEALING_KEY_FILE: sealingKeyFile,
+        ...changes,
+      })
+      running.push(instance)
+      return instance
+    },
+    close: async () => {
+      await Promise.all(running.map((one) => one.stop()))
+      await bundles.remove()
+    },
+  }
+}
+
+/** An instance as the handler of a gateway. A stage is put in front of the path, as API Gateway does. */
+export function asHandler(instance: Instance, stage = 'prod'): HttpHandler {
+  return async (event) => {
+    if (!('rawPath' in event)) throw new Error('only an event of an HTTP API has a stage in its path')
+    const staged = {
+      ...event,
+      rawPath: `/${stage}${event.rawPath}`,
+      requestContext: { ...event.requestContext, stage },
+    }
+    const answer = (await instance.invoke(staged)) as Exclude<Awaited<ReturnType<HttpHandler>>, string>
+    // What the function wrote says why, and nobody else would.
+    if (answer.statusCode === 500) process.stderr.write(instance.log())
+    return answer
+  }
+}
+
+/** What an event source mapping hands to a function. */
+export function sqsEvent(bodies: readonly string[]): object {
+  return {
+    Records: bodies.map((body) => ({
+      messageId: randomUUID(),
+      receiptHandle: 'r',
+      body,
+      attributes: { ApproximateReceiveCount: '1', SentTimestamp: '0' },
+      messageAttributes: {},
+      eventSource: 'aws:sqs',
+      eventSourceARN: 'arn:aws:sqs:us-east-1:000000000000:q',
+      awsRegion: 'us-east-1',
+    })),
+  }
+}
