@@ -19,8 +19,8 @@ import { originalShapedServer, type RivalIndexes } from './original-shaped-serve
 
 /**
  * P1: signed state reports a second with a durable commit, over 64 connections, server and Postgres on this machine: the
- * product's gateway and handler against a handler shaped like the original's. Both sides take turns, so that what else the
- * machine does hits both.
+ * product's gateway and handler against a handler shaped like the original's, once without the index that the original lacks
+ * and once with it. The sides take turns, so that what else the machine does hits all of them.
  */
 export async function measureReports(): Promise<Measured> {
   const directory = await mkdtemp(join(tmpdir(), 'cf-bench-'))
@@ -55,7 +55,12 @@ export async function measureReports(): Promise<Measured> {
     }
     await Promise.all(sides.map((side) => side.close()))
     return {
-      settings: { connections: CONNECTIONS, hosts: HOSTS, durability: durability.rows[0].is },
+      settings: {
+        connections: CONNECTIONS,
+        hosts: HOSTS,
+        history: HISTORY,
+        durability: durability.rows[0].is,
+      },
       rows,
       verdict: verdictOf(rows),
     }
@@ -99,6 +104,14 @@ async function ours(admin: pg.Pool, url: string): Promise<Side> {
       hosts.map((host) => host.publicKey),
     ],
   )
+  await admin.query(
+    `insert into system_state (tenant_id, system_id, report_id, digest, change_reason, current_path, facts, assurance,
+                               evidence_sha256, collected_at, received_at)
+     select s.tenant_id, s.id, 'history-' || n, sha256(n::text::bytea), 'startup', $1, '{}', 'rfc9421',
+            sha256(n::text::bytea), now() - n * interval '1 hour', now() - n * interval '1 hour'
+     from system s, generate_series(1, $2::int) n`,
+    [storePath(0), HISTORY / HOSTS],
+  )
   const { hostname: host, port, pathname } = new URL(url)
   const database = { DATABASE_HOST: host, DATABASE_PORT: port, DATABASE_NAME: pathname.slice(1) }
   const role = { DATABASE_USER: 'cf_ingest', DATABASE_AUTH: 'trust', DATABASE_CONNECTIONS: '8' }
@@ -133,6 +146,12 @@ async function rival(
   await admin.query(
     `insert into ${schema}.system (hostname, public_key) select * from unnest($1::text[], $2::text[])`,
     [hosts.map((host) => host.hostname), hosts.map((host) => renderPublicKey(host.publicKey))],
+  )
+  await admin.query(
+    `insert into ${schema}.state (hostname, change_reason, store_path, context, timestamp)
+     select s.hostname, 'startup', $1, '{}', now() - n * interval '1 hour'
+     from ${schema}.system s, generate_series(1, $2::int) n`,
+    [storePath(0), HISTORY / HOSTS],
   )
   return {
     name,
@@ -280,7 +299,7 @@ async function summary(side: Side, runs: readonly Run[], warm: number): Promise<
     'CPU us each: postgres': Math.round((1000 * sumOf(runs, (run) => run.postgresMs)) / accepted),
     accepted,
     refused: latencies.length - accepted,
-    lost: warm + accepted - (await side.stored()),
+    lost: HISTORY + warm + accepted - (await side.stored()),
   }
 }
 
@@ -301,6 +320,8 @@ function verdictOf(rows: readonly Row[]): string {
 const AUTHORITY = 'api.cf.example.com'
 const CONNECTIONS = 64
 const HOSTS = 1000
+/** States that are there already, as in P2: a fleet that reports has a history, and its size is what an index is for. */
+const HISTORY = 20_000
 const ROUNDS = 2
 const SECONDS = 5
 /** More than a round can use. */
