@@ -48,6 +48,7 @@ in
       deployment = { cache_url = "https://cache.example.mil"; cache_public_key = "k:AA=="; };
     });
   };
+  fleet = (evaluate (lib.recursiveUpdate quick { services.crystal-forge.systems = [{ hostname = "server1"; public_key = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="; environment = "production"; flake_name = "infrastructure"; deployment_policy = "manual"; }]; })).system.build.crystal-forge-fleet.text or null;
   quickStart = {
     units = units quick;
     failed = failed quick;

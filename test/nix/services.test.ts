@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
+import { readFleetFile } from '../../cli/src/fleet-file.ts'
 import { evaluateNix, harness, nix } from './evaluate.ts'
 
 const SLOW = harness === undefined ? 60_000 : 600_000
@@ -23,6 +24,7 @@ const texts = z.array(z.string())
 const settings = z.record(z.string(), z.record(z.string(), z.json()))
 const seen = z.object({
   settings: z.record(z.string(), settings),
+  fleet: z.string().nullable(),
   quickStart: z.object({
     units: z.record(z.string(), unit),
     failed: texts,
@@ -163,18 +165,40 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
       },
     ],
     ['agent', 'host-agent/src/main.ts', {}],
-  ])('writes a configuration that the %s itself accepts', async (name, program, standIns) => {
-    const directory = await mkdtemp(path.join(tmpdir(), 'config-'))
-    try {
-      const key = path.join(directory, 'key')
-      await writeFile(key, `${'A'.repeat(43)}=\n`, { mode: 0o600 })
-      for (const [which, files] of Object.entries(made.settings)) {
-        const file = path.join(directory, `${which}.json`)
-        await writeFile(file, JSON.stringify(files[`crystal-forge-${name}-config`]))
-        const env = { PATH: '/usr/bin:/bin', CRYSTAL_FORGE_CONFIG: file, ...mapValues(standIns, () => key) }
-        const answer = await checkConfig(program, env)
-        expect([which, answer.code, answer.stderr.trim()]).toEqual([which, 0, ''])
+  ])(
+    'writes a configuration that the %s itself accepts',
+    { timeout: 120_000 },
+    async (name, program, standIns) => {
+      const directory = await mkdtemp(path.join(tmpdir(), 'config-'))
+      try {
+        const key = path.join(directory, 'key')
+        await writeFile(key, `${'A'.repeat(43)}=\n`, { mode: 0o600 })
+        for (const [which, files] of Object.entries(made.settings)) {
+          const file = path.join(directory, `${which}.json`)
+          await writeFile(file, JSON.stringify(files[`crystal-forge-${name}-config`]))
+          const env = { PATH: '/usr/bin:/bin', CRYSTAL_FORGE_CONFIG: file, ...mapValues(standIns, () => key) }
+          const answer = await checkConfig(program, env)
+          expect([which, answer.code, answer.stderr.trim()]).toEqual([which, 0, ''])
+        }
+      } finally {
+        await rm(directory, { recursive: true })
       }
+    },
+  )
+
+  it('declares flakes, environments and systems in words that cf apply reads', async ({ skip }) => {
+    if (made.fleet === null) return skip('the text of a file is known without nixpkgs only')
+    const directory = await mkdtemp(path.join(tmpdir(), 'fleet-'))
+    try {
+      const file = path.join(directory, 'fleet.json')
+      await writeFile(file, made.fleet)
+      const { document, warnings } = await readFleetFile(file)
+      expect(warnings).toEqual([])
+      expect(document).toMatchObject({
+        flakes: [{ name: 'infrastructure', poll_interval_s: 600, initial_commit_depth: 10 }],
+        environments: [{ name: 'production' }],
+        systems: [{ hostname: 'server1', environment: 'production', deployment_policy: 'manual' }],
+      })
     } finally {
       await rm(directory, { recursive: true })
     }
