@@ -58,6 +58,24 @@ test('a statement that takes too long is ended', async () => {
   await pool.end()
 })
 
+test.each([
+  { namedStatements: true, prepared: ['a_name'] },
+  { namedStatements: false, prepared: [] },
+])(
+  'with namedStatements $namedStatements a session keeps the statements $prepared',
+  async ({ namedStatements, prepared }) => {
+    const pool = connect({ ...readDatabaseUrl(database.url), max: 1, namedStatements })
+    try {
+      const { rows } = await pool.query({ name: 'a_name', text: 'select $1::int + 1 as value', values: [1] })
+      expect(rows).toEqual([{ value: 2 }])
+      const kept = await pool.query('select name from pg_prepared_statements')
+      expect(kept.rows.map(({ name }) => name)).toEqual(prepared)
+    } finally {
+      await pool.end()
+    }
+  },
+)
+
 test('a broken idle connection is reported and replaced', async () => {
   const broken: Error[] = []
   const pool = connect({

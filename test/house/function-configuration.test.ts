@@ -1,0 +1,74 @@
+import { globSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import * as z from 'zod'
+
+const root = join(import.meta.dirname, '../..')
+const folders = globSync('functions/*/config.ts', { cwd: root }).map((file) => dirname(file))
+
+/** What `infra/` may leave out, each with what happens then. */
+const OPTIONAL: Readonly<Record<string, string>> = {
+  DATABASE_PORT: '5432',
+  DATABASE_AUTH: 'iam',
+  DATABASE_CA_FILE: 'no TLS, which openDatabase refuses for another machine',
+  NEXT_REPORT_IN_S: 'the default of the protocol',
+  LEASE_S: '60',
+  HINT_AGAIN_S: '60',
+  RELAY_QUEUE_URL: 'something else wakes the relay',
+}
+
+const configuration = z.object({
+  VARIABLES: z.array(z.string()),
+  readConfig: z.function({ input: [z.record(z.string(), z.string())], output: z.unknown() }),
+})
+
+describe.each(folders)('%s', async (folder) => {
+  const loaded: unknown = await import(pathToFileURL(join(root, folder, 'config.ts')).href)
+  const { VARIABLES, readConfig } = configuration.parse(loaded)
+  const all = {
+    ...Object.fromEntries(VARIABLES.map((name) => [name, valueOf(name)])),
+    AWS_REGION: 'us-east-1',
+  }
+
+  test('starts with the variables that it says it needs', () => {
+    expect(() => readConfig(all)).not.toThrow()
+  })
+
+  const needed = [...VARIABLES, 'AWS_REGION'].filter((name) => OPTIONAL[name] === undefined)
+  test.each(needed)('without %s says so', (name) => {
+    const { [name]: _, ...others } = all
+    const refused = outcomeOf(() => readConfig(others))
+    if (name === 'AWS_REGION' && refused === undefined) return
+    // A secret can lie in a file too, which is what the message asks for.
+    expect(refused).toContain(name.replace(/_SECRET_ARN$/, '_'))
+  })
+
+  test('without any of them names all of them at once', () => {
+    const refused = outcomeOf(() => readConfig({})) ?? ''
+    const first = needed.filter((name) => !name.startsWith('DLQ_') && !isOfDeadLetters(folder, name))
+    for (const name of first.filter((one) => one !== 'AWS_REGION'))
+      expect(refused).toContain(name.replace(/_SECRET_ARN$/, '_'))
+  })
+})
+
+/** They are needed once one dead-letter queue is named. */
+function isOfDeadLetters(folder: string, name: string): boolean {
+  return folder.endsWith('operator-api') && name.startsWith('QUEUE_URL_')
+}
+
+function valueOf(name: string): string {
+  if (name === 'DATABASE_PORT') return '5432'
+  if (name === 'DATABASE_AUTH') return 'iam'
+  if (/_S$/.test(name)) return '60'
+  return 'x'
+}
+
+function outcomeOf(read: () => unknown): string | undefined {
+  try {
+    read()
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
