@@ -27,7 +27,7 @@ describe.each(folders)('%s', async (folder) => {
   const loaded: unknown = await import(pathToFileURL(join(root, folder, 'config.ts')).href)
   const { VARIABLES, readConfig } = configuration.parse(loaded)
   const all = {
-    ...Object.fromEntries(VARIABLES.map((name) => [name, valueOf(name)])),
+    ...Object.fromEntries(VARIABLES.map((name) => [name, exampleOf(name)])),
     AWS_REGION: 'us-east-1',
   }
 
@@ -57,7 +57,7 @@ function isOfDeadLetters(folder: string, name: string): boolean {
   return folder.endsWith('operator-api') && name.startsWith('QUEUE_URL_')
 }
 
-function valueOf(name: string): string {
+function exampleOf(name: string): string {
   if (name === 'DATABASE_PORT') return '5432'
   if (name === 'DATABASE_AUTH') return 'iam'
   if (/_S$/.test(name)) return '60'
