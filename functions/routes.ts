@@ -36,6 +36,7 @@ export const ROUTES: readonly Route[] = [
   { key: 'GET /status', function: 'status', caller: 'anyone', bodyBytesMax: 0 },
 
   { key: 'POST /v1/agent/reports', function: 'agent-reports', caller: 'agent', bodyBytesMax: SIGNED },
+  { key: 'POST /v1/agent/control-facts', function: 'agent-reports', caller: 'agent', bodyBytesMax: SIGNED },
   { key: 'POST /v1/agent/keys', function: 'agent-keys', caller: 'agent', bodyBytesMax: SIGNED },
   { key: 'POST /v1/enroll', function: 'agent-keys', caller: 'agent', bodyBytesMax: SIGNED },
 

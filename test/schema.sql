@@ -280,6 +280,39 @@ alter table control_evidence_decision force row level security;
 create policy tenant on control_evidence_decision for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on control_evidence_decision: insert, select to cf_operators;
 
+create table control_facts (
+  id text not null default new_id('cfm'::text),
+  tenant_id text not null,
+  system_id text not null,
+  message_id text not null,
+  sequence bigint not null,
+  previous_sha256 bytea,
+  boot_id text,
+  current_path text not null,
+  booted_path text,
+  stig_report_sha256 bytea,
+  agent_version text not null,
+  facts jsonb not null,
+  evidence_sha256 bytea not null,
+  collected_at timestamp with time zone not null,
+  received_at timestamp with time zone not null default now(),
+  constraint control_facts_evidence_sha256_check CHECK ((length(evidence_sha256) = 32)),
+  constraint control_facts_pkey PRIMARY KEY (id),
+  constraint control_facts_previous_sha256_check CHECK ((length(previous_sha256) = 32)),
+  constraint control_facts_sequence_check CHECK ((sequence >= 1)),
+  constraint control_facts_stig_report_sha256_check CHECK ((length(stig_report_sha256) = 32)),
+  constraint control_facts_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
+  constraint control_facts_system_id_message_id_key UNIQUE (system_id, message_id),
+  constraint control_facts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+);
+CREATE INDEX control_facts_newest ON public.control_facts USING btree (system_id, collected_at DESC);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.control_facts FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_facts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+alter table control_facts enable row level security;
+alter table control_facts force row level security;
+create policy tenant on control_facts for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on control_facts: insert, select to cf_ingest;
+
 create table cve (
   tenant_id text not null,
   id text not null,

@@ -27,6 +27,12 @@ export {
   readCatalogue,
 } from './controls/catalogue.ts'
 export { type Json, type Judged, judge, type Verdict as ControlVerdict } from './controls/judge.ts'
+export {
+  type ControlFactsStore,
+  type RecordedFacts,
+  recordFacts,
+  type VerifiedFacts,
+} from './controls/record-facts.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'
 export { HEALTHS, type Health, healthOf } from './fleet/health.ts'
 export { type PackageDifferences, packageDifferences } from './fleet/package-differences.ts'

@@ -202,6 +202,24 @@ export interface ControlEvidenceDecision {
   tenant_id: string;
 }
 
+export interface ControlFacts {
+  agent_version: string;
+  boot_id: string | null;
+  booted_path: string | null;
+  collected_at: Timestamp;
+  current_path: string;
+  evidence_sha256: Buffer;
+  facts: Json;
+  id: Generated<string>;
+  message_id: string;
+  previous_sha256: Buffer | null;
+  received_at: Generated<Timestamp>;
+  sequence: number;
+  stig_report_sha256: Buffer | null;
+  system_id: string;
+  tenant_id: string;
+}
+
 export interface Cve {
   cvss3: Numeric | null;
   description: string | null;
@@ -822,6 +840,7 @@ export interface DB {
   configuration_path: ConfigurationPath;
   control_evidence: ControlEvidence;
   control_evidence_decision: ControlEvidenceDecision;
+  control_facts: ControlFacts;
   cve: Cve;
   deployment: Deployment;
   derivation: Derivation;

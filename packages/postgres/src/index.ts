@@ -26,6 +26,7 @@ export {
   unpublishedPaths,
 } from './cache-paths.ts'
 export * from './connect.ts'
+export { controlFactsStore } from './control-facts.ts'
 export * from './database-url.ts'
 export {
   type Closure,

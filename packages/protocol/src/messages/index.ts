@@ -1,5 +1,6 @@
 export * from './agent.ts'
 export * from './builder.ts'
+export * from './control-facts.ts'
 export * from './flake-source.ts'
 export * from './fleet.ts'
 export * from './primitives.ts'
