@@ -6,6 +6,7 @@ import { openRelay } from '../relay-queue.ts'
 import { type ScheduledHandler, scheduled } from '../schedule.ts'
 import type { Config } from './config.ts'
 import { type Swept, sweep } from './sweep.ts'
+import { watch } from './watch.ts'
 
 /** What is due by time. `close` ends the connections. */
 export function app(
@@ -22,6 +23,7 @@ export function app(
     async () => {
       const swept = await sweep({ database, publish, hintAgainS, log })
       if (swept.expired + swept.hinted + swept.polled + swept.rescanned > 0) await relay.wake()
+      log('debug', 'watch', await watch(database))
       return swept
     },
     log,

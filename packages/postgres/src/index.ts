@@ -104,3 +104,4 @@ export {
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
 export { inTransactionIf } from './transaction-if.ts'
 export { waitingFacts } from './waiting-facts.ts'
+export { nonceHoursAhead, type TenantWatch, watchTenant } from './watch.ts'
