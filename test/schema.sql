@@ -822,6 +822,9 @@ alter table system enable row level security;
 alter table system force row level security;
 create policy tenant on system for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system: select to cf_builders; select to cf_dashboards; insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators; select to cf_status;
+grant on column id of system: select to cf_scheduler;
+grant on column tenant_id of system: select to cf_scheduler;
+grant on column active of system: select to cf_scheduler;
 
 create table system_current (
   system_id text not null,
@@ -852,6 +855,9 @@ alter table system_current enable row level security;
 alter table system_current force row level security;
 create policy tenant on system_current for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system_current: select to cf_dashboards; insert, select, update to cf_ingest; select to cf_operators;
+grant on column system_id of system_current: select to cf_scheduler;
+grant on column tenant_id of system_current: select to cf_scheduler;
+grant on column seen_at of system_current: select to cf_scheduler;
 
 create table system_key (
   key_id text not null,
