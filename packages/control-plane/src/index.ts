@@ -20,12 +20,51 @@ export {
 export { type Arrival, recordReport } from './agents/record-report.ts'
 export type { Ingested, Reports, StateRow, VerifiedReport } from './agents/reports.ts'
 export {
+  type AssessedHost,
+  type AssessedRule,
+  type Assessment,
+  type AssessmentSnapshot,
+  assess,
+  type HostEvidence,
+  type KnownWaiver,
+  rulesOf,
+} from './controls/assess.ts'
+export {
   alternativesOf,
   type Catalogue,
   catalogueSha256,
   type ReadCatalogue,
   readCatalogue,
 } from './controls/catalogue.ts'
+export {
+  checksOf,
+  defaultPolicy,
+  type EvaluationEvidence,
+  type EvidencePolicy,
+  type HumanEvidence,
+  type RuntimeEvidence,
+  resolveParams,
+} from './controls/evidence.ts'
+export {
+  EXPORT_FORMATS,
+  type ExportFormat,
+  MEDIA_TYPES,
+  ONE_HOST_FORMATS,
+  writeExport,
+} from './controls/export/formats.ts'
+export { STATUS_OF, type Status as ChecklistStatus } from './controls/export/words.ts'
+export { type AdoptedRelease, type AdoptRelease, adoptRelease } from './controls/import/adopt-release.ts'
+export { type ComparedChecklist, compareChecklist } from './controls/import/compare-checklist.ts'
+export { type Checklist, type ReadChecklist, readChecklist } from './controls/import/read-checklist.ts'
+export { type Benchmark, type ReadBenchmark, readBenchmark } from './controls/import/read-xccdf.ts'
+export {
+  CONTROL_STATES,
+  type ControlReason,
+  type ControlResult,
+  type ControlState,
+  type JoinQuestion,
+  joinControl,
+} from './controls/join.ts'
 export { type Json, type Judged, judge, type Verdict as ControlVerdict } from './controls/judge.ts'
 export {
   type ControlFactsStore,
@@ -33,6 +72,21 @@ export {
   recordFacts,
   type VerifiedFacts,
 } from './controls/record-facts.ts'
+export { type Score, scoreOf } from './controls/score.ts'
+export {
+  covers,
+  standingOf,
+  stepWaiver,
+  WAIVER_ACTIONS,
+  WAIVER_STATES,
+  WAIVER_TYPES,
+  type WaiverAction,
+  type WaiverFacts,
+  type WaiverScope,
+  type WaiverState,
+  type WaiverStep,
+  type WaiverType,
+} from './controls/waiver.ts'
 export type { FleetOptions, FleetRefusal } from './fleet/fleet-refusal.ts'
 export { HEALTHS, type Health, healthOf } from './fleet/health.ts'
 export { type PackageDifferences, packageDifferences } from './fleet/package-differences.ts'

@@ -7,7 +7,14 @@ const DAY = 86_400_000
 const inDays = (days: number): Date => new Date(NOW.getTime() + days * DAY)
 
 function waiver(more: Partial<WaiverFacts> = {}): WaiverFacts {
-  return { state: 'draft', author: 'ada', expiresAt: inDays(30), type: 'risk_accepted', ...more }
+  return {
+    state: 'draft',
+    author: 'ada',
+    submitter: null,
+    expiresAt: inDays(30),
+    type: 'risk_accepted',
+    ...more,
+  }
 }
 
 describe('a waiver', () => {
@@ -24,6 +31,13 @@ describe('a waiver', () => {
 
   it.each([
     ['approved by its author', waiver({ state: 'submitted' }), 'approve', 'ada', 'own_waiver'],
+    [
+      'approved by who submitted it',
+      waiver({ state: 'submitted', submitter: 'grace' }),
+      'approve',
+      'grace',
+      'own_waiver',
+    ],
     ['approved without having been submitted', waiver(), 'approve', 'grace', 'wrong_state'],
     [
       'approved after its time',
@@ -66,10 +80,12 @@ describe('a waiver', () => {
   })
 
   it('covers the hosts of its scope', () => {
-    const host = { hostname: 'web-1', environment: 'production' }
+    const host = { hostname: 'web-1', environment: 'production', flake: 'fleet', configuration: 'web' }
     expect(covers({ kind: 'fleet' }, host)).toBe(true)
     expect(covers({ kind: 'environment', environment: 'production' }, host)).toBe(true)
     expect(covers({ kind: 'environment', environment: 'lab' }, host)).toBe(false)
     expect(covers({ kind: 'hosts', hosts: ['web-2'] }, host)).toBe(false)
+    expect(covers({ kind: 'configuration', flake: 'fleet', configuration: 'web' }, host)).toBe(true)
+    expect(covers({ kind: 'configuration', flake: 'other', configuration: 'web' }, host)).toBe(false)
   })
 })

@@ -21,11 +21,12 @@ export type WaiverType = (typeof WAIVER_TYPES)[number]
 export const WAIVER_ACTIONS = ['submit', 'approve', 'reject', 'revoke', 'expire', 'renew'] as const
 export type WaiverAction = (typeof WAIVER_ACTIONS)[number]
 
-/** Which hosts it is about: all of them, those of an environment, or some by name. */
+/** Which hosts it is about: all, those of an environment, some by name, or those that follow a configuration. */
 export type WaiverScope =
   | { readonly kind: 'fleet' }
   | { readonly kind: 'environment'; readonly environment: string }
   | { readonly kind: 'hosts'; readonly hosts: readonly string[] }
+  | { readonly kind: 'configuration'; readonly flake: string; readonly configuration: string }
 
 /** What the join needs of an approved waiver. */
 export type WaiverInForce = {
@@ -37,6 +38,8 @@ export type WaiverInForce = {
 export type WaiverFacts = {
   readonly state: WaiverState
   readonly author: string
+  /** Who submitted it: not always its author, and no judge of it either. */
+  readonly submitter: string | null
   readonly expiresAt: Date
   readonly type: WaiverType | null
 }
@@ -72,7 +75,8 @@ export function stepWaiver(waiver: WaiverFacts, action: WaiverAction, actor: str
           'it names no type: risk_accepted, compensating_control, false_positive or vendor_dependency',
         )
       if (action === 'submit') return { ok: true, state: 'submitted' }
-      if (actor === waiver.author) return no('own_waiver', `${actor} wrote it; somebody else approves it`)
+      if (actor === waiver.author || actor === waiver.submitter)
+        return no('own_waiver', `${actor} wrote or submitted it; somebody else approves it`)
       return { ok: true, state: 'approved' }
     case 'reject':
       return { ok: true, state: 'rejected' }
@@ -92,7 +96,12 @@ export function standingOf(state: WaiverState, expiresAt: Date, now: Date): Waiv
 
 export function covers(
   scope: WaiverScope,
-  host: { readonly hostname: string; readonly environment: string | null },
+  host: {
+    readonly hostname: string
+    readonly environment: string | null
+    readonly flake: string | null
+    readonly configuration: string | null
+  },
 ): boolean {
   switch (scope.kind) {
     case 'fleet':
@@ -101,6 +110,8 @@ export function covers(
       return scope.environment === host.environment
     case 'hosts':
       return scope.hosts.includes(host.hostname)
+    case 'configuration':
+      return scope.flake === host.flake && scope.configuration === host.configuration
   }
 }
 
