@@ -2,7 +2,6 @@ import { Duration } from 'aws-cdk-lib'
 import type { ITopic } from 'aws-cdk-lib/aws-sns'
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs'
 import { Construct } from 'constructs'
-import { acknowledge } from './acknowledge.ts'
 import { alarm } from './alarms.ts'
 
 export type QueueProps = {
@@ -49,7 +48,6 @@ export function deadLetterQueue(scope: Construct, queueName: string, topic: ITop
     queueName,
     retentionPeriod: Duration.days(14),
   })
-  acknowledge(queue, { 'AwsSolutions-SQS3': 'this is a dead-letter queue itself' })
   alarm(scope, 'DeadLettersAlarm', {
     topic,
     says: `Something was put aside in ${queueName}.`,

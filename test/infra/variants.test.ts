@@ -1,0 +1,153 @@
+import { Validations } from 'aws-cdk-lib'
+import { describe, expect, test } from 'vitest'
+import { ROUTES } from '../../functions/routes.ts'
+import { ALL_FINDINGS } from '../../infra/acknowledge.ts'
+import { splitKey } from '../../infra/throttle.ts'
+import { wildcardsWithoutReason } from './least-privilege.ts'
+import { findings, listOf, type Synthesized, sorted, statements, synthesize } from './synthesized.ts'
+
+// Two deployments that between them take every turn that the parameters offer.
+const CA = new URL('./builder-authority.pem', import.meta.url).pathname
+
+const PRIVATE_IN_GOVCLOUD = {
+  region: 'us-gov-west-1',
+  availabilityZones: 'us-gov-west-1a,us-gov-west-1b',
+  exposure: 'private',
+  clientCidrs: '10.0.0.0/8,192.168.0.0/16',
+  database: 'aurora',
+  databaseProxy: 'true',
+  builderCaFile: CA,
+  builderNames: 'builder-1,builder-2',
+  tags: 'owner=platform',
+}
+const PUBLIC_WITH_ALL = {
+  publicHost: 'api.example.com',
+  certificateArn: 'arn:aws:acm:us-east-1:123456789012:certificate/00000000',
+  oidcIssuer: 'https://login.example.com',
+  oidcAudience: 'crystal-forge',
+  cacheReads: 'cloudfront',
+  databaseMultiAz: 'false',
+  deletionProtection: 'false',
+  evidenceLockMode: 'COMPLIANCE',
+  builderOidcIssuer: 'https://tokens.example.com',
+  builderOidcAudience: 'sts.amazonaws.com',
+  builderOidcSubject: 'builder:1',
+  builderOidcTenant: 't_1',
+  alarmEmail: 'ops@example.com',
+  budgetUsd: '100',
+}
+
+describe('a private deployment in GovCloud', () => {
+  test('works in any partition, has every route, and lets builders do what they do', async () => {
+    const made = await synthesize(PRIVATE_IN_GOVCLOUD)
+    expect(made.text.match(/arn:aws[a-z-]*:/g)).toBeNull()
+    expect(wildcardsWithoutReason(made)).toEqual([])
+
+    const methods = made
+      .ofType('AWS::ApiGateway::Method')
+      .map(([, { Properties }]) => Properties['HttpMethod'])
+    expect(sorted(methods)).toEqual(sorted(ROUTES.map(({ key }) => splitKey(key).method)))
+    expect(made.ofType('AWS::ApiGatewayV2::Api')).toEqual([])
+    const api = made.only('AWS::ApiGateway::RestApi')
+    expect(api.Properties['EndpointConfiguration']).toMatchObject({ Types: ['PRIVATE'] })
+    const open = made
+      .ofType('AWS::EC2::SecurityGroup')
+      .flatMap(([, { Properties }]) => listOf(Properties['SecurityGroupIngress']))
+      .map((rule) => JSON.stringify(rule))
+    expect(open.filter((rule) => rule.includes('CidrIp')).length).toBe(2)
+    expect(open.filter((rule) => rule.includes('0.0.0.0/0'))).toEqual([])
+
+    const builder = builderRights(made)
+    expect(builder.actions).toEqual([
+      's3:AbortMultipartUpload',
+      's3:GetObject',
+      's3:ListBucket',
+      's3:PutObject',
+      'sqs:ChangeMessageVisibility',
+      'sqs:DeleteMessage',
+      'sqs:GetQueueAttributes',
+      'sqs:ReceiveMessage',
+    ])
+    expect(builder.objects.every((one) => one.includes('PrincipalTag/x509Subject/OU}/'))).toBe(true)
+    const [[, role] = []] = made.ofType('AWS::IAM::Role').filter(([id]) => id.includes('-builders/'))
+    expect(role?.Properties['AssumeRolePolicyDocument']).toMatchObject({
+      Statement: [
+        {
+          Principal: { Service: 'rolesanywhere.amazonaws.com' },
+          Condition: { StringEquals: { 'aws:PrincipalTag/x509Subject/CN': ['builder-1', 'builder-2'] } },
+        },
+        { Action: 'sts:SetSourceIdentity' },
+      ],
+    })
+    expect(made.ofType('AWS::RDS::DBProxy').length).toBe(1)
+    const cluster = made.only('AWS::RDS::DBCluster')
+    expect(cluster.Properties).toMatchObject({
+      EnableIAMDatabaseAuthentication: true,
+      StorageEncrypted: true,
+    })
+  })
+})
+
+describe('a public deployment with everything', () => {
+  test('checks operators by JWT, closes the other name, and opens of the cache what hosts read', async () => {
+    const made = await synthesize(PUBLIC_WITH_ALL)
+    expect(wildcardsWithoutReason(made)).toEqual([])
+    const byJwt = made
+      .ofType('AWS::ApiGatewayV2::Route')
+      .filter(([, { Properties }]) => Properties['AuthorizationType'] === 'JWT')
+      .map(([, { Properties }]) => Properties['RouteKey'])
+    const operators = ROUTES.filter(({ caller }) => caller === 'operator').map(({ key }) => key)
+    expect(sorted(byJwt)).toEqual(sorted(operators))
+    const authorizer = made.only('AWS::ApiGatewayV2::Authorizer')
+    expect(authorizer.Properties['JwtConfiguration']).toEqual({
+      Issuer: 'https://login.example.com',
+      Audience: ['crystal-forge'],
+    })
+    const api = made.only('AWS::ApiGatewayV2::Api')
+    expect(api.Properties['DisableExecuteApiEndpoint']).toBe(true)
+    const cdn = statements(made).find(({ statement }) => statement.Sid === 'CdnReadsNarsAndNarinfos')
+    expect(JSON.stringify(cdn?.statement.Resource)).not.toContain('drv')
+    expect(builderRights(made).objects.every((one) => one.includes('/t_1/'))).toBe(true)
+    expect(made.ofType('AWS::Budgets::Budget').length).toBe(1)
+  })
+})
+
+test.each([
+  { name: 'the default', context: {} },
+  { name: 'private', context: PRIVATE_IN_GOVCLOUD },
+  { name: 'everything', context: PUBLIC_WITH_ALL },
+])(
+  'every finding of cdk-nag has a reason, and no reason outlives its finding: $name',
+  async ({ context }) => {
+    const { app } = await synthesize(context)
+    expect(findings(app)).toEqual([])
+    const acknowledged = app.node.findAll().flatMap((node) =>
+      node.node.metadata
+        .filter(({ type }) => type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
+        .flatMap(({ data }) => Object.entries<string>(data))
+        .map(([id, reason]) => ({ path: node.node.path, id: id.replace(/^annotation::/i, ''), reason }))
+        // CDK acknowledges findings of its own rules as well.
+        .filter(({ id }) => /^(AwsSolutions|NIST)/.test(id)),
+    )
+    expect(acknowledged.length).toBeGreaterThan(50)
+    expect(acknowledged.filter(({ reason }) => reason.trim().length < 20)).toEqual([])
+    const all = findings((await synthesize({ ...context, [ALL_FINDINGS]: 'true' })).app)
+    const stale = acknowledged.filter(
+      ({ path, id }) => !all.some((finding) => finding.startsWith(`${id} ${path}`)),
+    )
+    expect(stale.map(({ path, id }) => `${path}: ${id}`)).toEqual([])
+  },
+)
+
+function builderRights(made: Synthesized): { actions: string[]; objects: string[] } {
+  const own = statements(made).filter(
+    ({ id, resource }) => id.includes('-builders/') && resource.Type === 'AWS::IAM::ManagedPolicy',
+  )
+  return {
+    actions: sorted([...new Set(own.flatMap(({ statement }) => listOf(statement.Action)))]),
+    objects: own
+      .filter(({ statement }) => listOf(statement.Action).some((action) => /Object|Upload/.test(action)))
+      .flatMap(({ statement }) => listOf(statement.Resource))
+      .map((resource) => JSON.stringify(resource)),
+  }
+}
