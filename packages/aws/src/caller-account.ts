@@ -1,5 +1,6 @@
-import { type AwsSettings, s3Client } from './clients.ts'
 import { presignUrl } from './presign.ts'
+import { s3Client } from './s3-client.ts'
+import type { AwsSettings } from './settings.ts'
 
 /**
  * The account (twelve digits) that these credentials belong to, as STS says. Asks nothing else and needs no permission.

@@ -14,7 +14,9 @@ export {
   type StoreOutcome,
   type StreamStored,
 } from './s3.ts'
+export { s3Client } from './s3-client.ts'
 export { type Secrets, secretsManager } from './secrets.ts'
+export type { AwsCredentials, AwsSettings } from './settings.ts'
 export {
   type NotSent,
   type OutgoingMessage,
@@ -25,3 +27,4 @@ export {
   type ReceivedMessage,
   type ReceiveOptions,
 } from './sqs.ts'
+export { sqsClient } from './sqs-client.ts'

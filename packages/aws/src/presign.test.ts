@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { s3Client } from './clients.ts'
 import { presign, presignUrl } from './presign.ts'
+import { s3Client } from './s3-client.ts'
 
 const credentials = {
   accessKeyId: 'AKIAIOSFODNN7EXAMPLE',

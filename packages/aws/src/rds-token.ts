@@ -1,5 +1,5 @@
 import { Signer } from '@aws-sdk/rds-signer'
-import type { AwsSettings } from './clients.ts'
+import type { AwsSettings } from './settings.ts'
 
 export type RdsLogin = Pick<AwsSettings, 'region' | 'credentials'> & {
   readonly host: string

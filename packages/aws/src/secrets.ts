@@ -4,7 +4,7 @@ import {
   PutSecretValueCommand,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager'
-import type { AwsSettings } from './clients.ts'
+import type { AwsSettings } from './settings.ts'
 
 /** Secrets of Secrets Manager, each named by its ARN. A value never appears in an error. */
 export type Secrets = {
