@@ -55,7 +55,7 @@ export async function recogniseOperator(
  * Who the issuer of the deployment says it is. The issuer is trusted with the tenant as well: `cf_tenant` is the id of
  * a tenant and `cf_role` one of our roles. Whoever comes without both is refused, never taken for a viewer.
  */
-function recogniseClaims(claims: Readonly<Record<string, string>>): Recognised {
+function recogniseClaims(claims: Readonly<Record<string, string | undefined>>): Recognised {
   const { sub, cf_tenant: tenant, cf_role, email, name } = claims
   const role = ROLES.find((candidate) => candidate === cf_role)
   if (

@@ -1,7 +1,5 @@
 import { fileURLToPath } from 'node:url'
 import { type App, Stack } from 'aws-cdk-lib'
-import { AwsSolutionsChecks, NIST80053R5Checks } from 'cdk-nag'
-import { acknowledgeWildcards } from '../../infra/checks.ts'
 import { appOf } from '../../scripts/golden-templates.ts'
 
 export const root: string = fileURLToPath(new URL('../..', import.meta.url))
@@ -48,16 +46,6 @@ export async function synthesize(context: Readonly<Record<string, string>> = {})
     return first[1]
   }
   return { app, resources, text: JSON.stringify(templates), ofType, only }
-}
-
-/** `RULE CONSTRUCT` for every finding of both packs that nobody gave a reason for. */
-export function findings(app: App): string[] {
-  acknowledgeWildcards(app)
-  return [new AwsSolutionsChecks(app), new NIST80053R5Checks(app)]
-    .flatMap((pack) => pack.validateScope(app).violations)
-    .flatMap(({ ruleName, violatingResources }) =>
-      violatingResources.map(({ constructPath }) => `${ruleName} ${constructPath}`),
-    )
 }
 
 export type Statement = {

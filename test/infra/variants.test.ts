@@ -2,9 +2,10 @@ import { Validations } from 'aws-cdk-lib'
 import { describe, expect, test } from 'vitest'
 import { ROUTES } from '../../functions/routes.ts'
 import { ALL_FINDINGS } from '../../infra/acknowledge.ts'
+import { findings } from '../../infra/checks.ts'
 import { splitKey } from '../../infra/throttle.ts'
 import { wildcardsWithoutReason } from './least-privilege.ts'
-import { findings, listOf, type Synthesized, sorted, statements, synthesize } from './synthesized.ts'
+import { listOf, type Synthesized, sorted, statements, synthesize } from './synthesized.ts'
 
 // Two deployments that between them take every turn that the parameters offer.
 const CA = new URL('./builder-authority.pem', import.meta.url).pathname
