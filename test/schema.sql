@@ -311,7 +311,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_facts FOR 
 alter table control_facts enable row level security;
 alter table control_facts force row level security;
 create policy tenant on control_facts for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on control_facts: insert, select to cf_ingest;
+grant on control_facts: insert, select to cf_ingest; select to cf_operators;
 
 create table cve (
   tenant_id text not null,

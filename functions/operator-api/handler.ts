@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { HttpHandler } from '../http-api.ts'
 import { jsonLog } from '../log.ts'
 import { fetchSecrets } from '../secret-source.ts'
@@ -8,5 +9,7 @@ const config = readConfig(process.env)
 
 export const handler: HttpHandler = app(config, {
   log: jsonLog('operator-api'),
+  // The build lays the benchmark beside the bundle.
+  catalogue: join(import.meta.dirname, 'catalogue'),
   readSecret: await fetchSecrets([config.sealingKey]),
 }).handler

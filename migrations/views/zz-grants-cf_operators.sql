@@ -6,7 +6,8 @@ grant select on
   enroll_token, system_state, system_current, heartbeat, deployment, approval, api_token, audit_event,
   system_drift, system_verdict, view_system_deployment_status, view_system_heartbeat_status, flake_list, hook_list, commit_list,
   evaluation_list, derivation_list, job_list, builder_list, environment_list, cache_list, state_list, event_list,
-  finding_list, waiver, waiver_transition, control_evidence, control_evidence_decision
+  finding_list, waiver, waiver_transition, control_evidence, control_evidence_decision,
+  control_facts
 to cf_operators;
 grant insert, update on environment, flake, hook, configuration, builder, builder_key, system, system_key, api_token, job
   to cf_operators;

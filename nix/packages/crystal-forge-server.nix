@@ -3,5 +3,5 @@ callPackage ./bundle.nix { } {
   pname = "crystal-forge-server";
   program = "server";
   description = "Control plane of Crystal Forge in one process";
-  files = [ "migrations" ];
+  files = [ "migrations" "catalogue" ];
 }

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { app as agentKeys } from '@crystal-forge/functions/agent-keys/app.ts'
 import { readConfig as agentKeysConfig } from '@crystal-forge/functions/agent-keys/config.ts'
 import { app as agentReports } from '@crystal-forge/functions/agent-reports/app.ts'
@@ -56,7 +57,10 @@ export function assembleFunctions(around: Surroundings): Functions {
     webhooks: webhooks(webhooksConfig(variables('cf_hooks', 4)), parts),
     'builder-jobs': builderJobs(builderJobsConfig(variables('cf_builders', 8)), parts),
     'builder-cache': builderCache(builderCacheConfig(variables('cf_cache', 4)), parts),
-    'operator-api': operatorApi(operatorApiConfig(variables('cf_operators', 8)), parts),
+    'operator-api': operatorApi(operatorApiConfig(variables('cf_operators', 8)), {
+      ...parts,
+      catalogue: CATALOGUE,
+    }),
     status: status(statusConfig(variables('cf_status', 2)), parts),
   }
   const relay = relayOutbox(relayOutboxConfig(variables('cf_scheduler', 2)), parts)
@@ -109,3 +113,6 @@ function environment(around: Surroundings): (role: string, connections: number) 
         }),
   })
 }
+
+/** Beside the sources and beside the bundle alike. */
+const CATALOGUE = fileURLToPath(new URL('../../catalogue', import.meta.url))

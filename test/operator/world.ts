@@ -62,7 +62,7 @@ export async function operatorWorld(): Promise<OperatorWorld> {
   const environment = { SEALING_KEY_FILE: sealingKeyFile }
   const operators = operatorApi(
     readOperatorApi({ ...environment, ...databaseEnvironment(database.url, 'cf_operators') }),
-    { log },
+    { log, catalogue: CATALOGUE },
   )
   const health = status(readStatus(databaseEnvironment(database.url, 'cf_status')), { log })
   const handlers: Record<string, HttpHandler> = { 'operator-api': operators.handler, status: health.handler }
@@ -104,6 +104,8 @@ export async function operatorWorld(): Promise<OperatorWorld> {
     },
   }
 }
+
+export const CATALOGUE = join(import.meta.dirname, '../../catalogue')
 
 export async function addTenant(database: TestDatabase, name: string): Promise<string> {
   const { rows } = await database.admin.query('insert into tenant (name) values ($1) returning id', [name])

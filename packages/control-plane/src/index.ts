@@ -66,6 +66,7 @@ export {
   joinControl,
 } from './controls/join.ts'
 export { type Json, type Judged, judge, type Verdict as ControlVerdict } from './controls/judge.ts'
+export { factKey, newestFacts } from './controls/judge-runtime.ts'
 export {
   type ControlFactsStore,
   type RecordedFacts,

@@ -55,6 +55,7 @@ export {
 export { applyFleet, type FleetApplication, type FleetOutcome } from './fleet-apply.ts'
 export { Overloaded } from './group-commit.ts'
 export { type DeliveryNovelty, findHook, type Hook, receiveDelivery } from './hooks.ts'
+export { type HostChoice, hostEvidence } from './host-evidence.ts'
 export { cancelJob, type JobControl, retryJob } from './job-control.ts'
 export { type RecordedResult, recordEvaluationBatch, recordResult } from './job-results.ts'
 export { type JobStanding, jobStandings } from './job-standing.ts'
@@ -78,6 +79,15 @@ export { readMigrations } from './read-migrations.ts'
 export { claimNonce, claimNonces, type SpentNonce } from './request-nonces.ts'
 export type { Row } from './row.ts'
 export { pingDatabase, type ServiceStats, serviceStats } from './service-status.ts'
+export {
+  addStatement,
+  decideStatement,
+  listStatements,
+  type NewStatement,
+  type StatementFilter,
+  type StatementRow,
+  showStatement,
+} from './statements.ts'
 export {
   allTenants,
   expireLeases,
@@ -104,4 +114,17 @@ export {
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
 export { inTransactionIf } from './transaction-if.ts'
 export { waitingFacts } from './waiting-facts.ts'
+export {
+  draftWaiver,
+  expireWaivers,
+  knownWaivers,
+  listWaivers,
+  moveWaiver,
+  type NewWaiver,
+  showWaiver,
+  type WaiverDetail,
+  type WaiverFilter,
+  type WaiverMove,
+  type WaiverRow,
+} from './waivers.ts'
 export { nonceHoursAhead, type TenantWatch, watchTenant } from './watch.ts'

@@ -49,6 +49,8 @@ export type AssessedHost = Omit<HostEvidence, 'evaluation' | 'runtime' | 'people
   /** Of every rule of the release, in the order of their ids. */
   readonly controls: readonly ControlResult[]
   readonly score: Score
+  /** Waivers that the configuration names and that are not in force as it says. */
+  readonly claims: readonly { readonly rule: string; readonly waiver: string; readonly problem: string }[]
 }
 
 /** Everything an export says. The same snapshot gives the same bytes. */
@@ -138,7 +140,51 @@ function assessHost(host: HostEvidence, { at, waivers, rules, release, policy }:
       asOf: at,
     }),
   )
-  return { ...facts, evaluation: evaluation?.id ?? null, controls, score: scoreOf(weigh(rules, controls)) }
+  return {
+    ...facts,
+    evaluation: evaluation?.id ?? null,
+    controls,
+    score: scoreOf(weigh(rules, controls)),
+    claims: claimsOf(host, waivers, at),
+  }
+}
+
+/** A configuration claims; whether a waiver is approved, in scope and in time is known here only. */
+function claimsOf(host: HostEvidence, waivers: readonly KnownWaiver[], at: Date): AssessedHost['claims'] {
+  return Object.entries(host.evaluation?.report.rules ?? {}).flatMap(([rule, { waiver: claim }]) => {
+    if (claim === undefined || claim === null) return []
+    const known = waivers.find(({ name, id }) => name === claim.id || id === claim.id)
+    const problem = claimProblem(known, {
+      rule,
+      host,
+      at,
+      claimed: claim.expires,
+      approvedBy: claim.approvedBy,
+    })
+    return problem === null ? [] : [{ rule, waiver: claim.id, problem }]
+  })
+}
+
+type Claim = {
+  readonly rule: string
+  readonly host: HostEvidence
+  readonly at: Date
+  readonly claimed: string
+  readonly approvedBy: string
+}
+
+function claimProblem(
+  known: KnownWaiver | undefined,
+  { rule, host, at, claimed, approvedBy }: Claim,
+): string | null {
+  if (known === undefined) return 'it is not known here'
+  if (known.state !== 'approved') return `it is ${known.state}`
+  if (known.expiresAt <= at) return 'it is expired'
+  if (!known.rules.includes(rule)) return `it does not name ${rule}`
+  if (!covers(known.scope, host)) return `it does not cover ${host.hostname}`
+  if (claimed.slice(0, 10) !== known.expiresAt.toISOString().slice(0, 10))
+    return `it expires at ${known.expiresAt.toISOString()}, not at ${claimed}`
+  return approvedBy === known.approver ? null : `${known.approver ?? 'nobody'} approved it, not ${approvedBy}`
 }
 
 function weigh(

@@ -1,0 +1,210 @@
+import { createHash } from 'node:crypto'
+import {
+  type AssessmentSnapshot,
+  type Catalogue,
+  CONTROL_STATES,
+  EXPORT_FORMATS,
+  type ExportFormat,
+  MEDIA_TYPES,
+  ONE_HOST_FORMATS,
+  writeExport,
+} from '@crystal-forge/control-plane'
+import type { Database } from '@crystal-forge/postgres'
+import { line } from '@crystal-forge/protocol'
+import * as z from 'zod'
+import { problem, type Reply } from '../http-api.ts'
+import { AS_OF, assessHosts, controlItem, type Question, readQuestion, scoreItem } from './assessment.ts'
+import {
+  type Context,
+  type Endpoints,
+  inTenant,
+  list,
+  type OperatorEndpoint,
+  parameter,
+  unknown,
+} from './endpoint.ts'
+import { filter, paged, readQuery, yesNo } from './query.ts'
+
+/** Results of rules, and the documents that they are exported as. Everything is computed for the time that is asked about. */
+export function controlEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {
+  return {
+    'GET /v1/controls': controls(context, catalogue),
+    'GET /v1/systems/{system}/controls': systemControls(context, catalogue),
+    'GET /v1/exports/{format}': exports(context, catalogue),
+  }
+}
+
+const RULE = z.string().regex(/^V-[0-9]{6}$/, 'expected a rule such as V-268078')
+const CONTROL_FILTERS = {
+  system: filter(line(253)),
+  rule: filter(RULE),
+  state: filter(z.enum(CONTROL_STATES)),
+  ...AS_OF,
+}
+
+/** Hosts in the order of their names, rules inside; a page may hold few entries and still have a next one. */
+function controls(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
+  return async (call) => {
+    const query = paged(call.request.rawQuery, CONTROL_FILTERS)
+    if (!query.ok) return query.reply
+    const read = readQuestion(context, catalogue(), query.filter)
+    if (!read.ok) return read.reply
+    const { rule, system } = query.filter
+    if (rule !== null && !catalogue().rules.has(rule)) return unknownRule(rule)
+    if (system !== null) {
+      const known = await inTenant(context, call.operator, (database) =>
+        assessHosts(database, catalogue(), { ...read.question, choice: { kind: 'one', name: system } }),
+      )
+      if (known.hosts.length === 0) return unknown('system', system)
+    }
+    return await list(context, CONTROL_FILTERS, async (database, wanted, page) => {
+      const matches = (result: { rule: string; state: string }): boolean =>
+        (wanted.rule === null || result.rule === wanted.rule) &&
+        (wanted.state === null || result.state === wanted.state)
+      const [afterHost = null, afterRule = ''] = page.after?.split(' ') ?? []
+      const choice =
+        wanted.system === null
+          ? ({ kind: 'from', hostname: afterHost, most: HOSTS_A_PAGE + 1 } as const)
+          : ({ kind: 'one', name: wanted.system } as const)
+      const { hosts } = await assessHosts(database, catalogue(), { ...read.question, choice })
+      const rows = hosts
+        .slice(0, HOSTS_A_PAGE)
+        .flatMap((host) =>
+          host.controls
+            .filter((result) => matches(result) && (host.hostname !== afterHost || result.rule > afterRule))
+            .map((result) => ({ key: `${host.hostname} ${result.rule}`, item: controlItem(host, result) })),
+        )
+      const items = rows.slice(0, page.limit)
+      const last = hosts[HOSTS_A_PAGE - 1]
+      const next =
+        rows.length > page.limit
+          ? (items.at(-1)?.key ?? null)
+          : hosts.length > HOSTS_A_PAGE && last !== undefined
+            ? `${last.hostname} V-999999`
+            : null
+      return {
+        items: items.map(({ item }) => item),
+        next,
+        as_of: read.question.at,
+        release: read.question.release,
+      }
+    })(call)
+  }
+}
+
+function systemControls(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
+  return async ({ request, operator }) => {
+    const query = readQuery(request.rawQuery, AS_OF)
+    if (!query.ok) return query.reply
+    const read = readQuestion(context, catalogue(), query.filter)
+    if (!read.ok) return read.reply
+    const name = parameter(request, 'system')
+    const snapshot = await inTenant(context, operator, (database) =>
+      assessHosts(database, catalogue(), { ...read.question, choice: { kind: 'one', name } }),
+    )
+    const [host] = snapshot.hosts
+    if (host === undefined) return unknown('system', name)
+    return {
+      status: 200,
+      body: {
+        system: host.system,
+        hostname: host.hostname,
+        as_of: snapshot.at,
+        release: snapshot.release.id,
+        catalogue_sha256: snapshot.catalogueSha256,
+        running: host.running,
+        evaluation: host.evaluation,
+        ...scoreItem(host.score),
+        waiver_claims: host.claims,
+        items: host.controls.map((result) => controlItem(host, result)),
+        next_cursor: null,
+      },
+    }
+  }
+}
+
+const EXPORT_FILTERS = { system: filter(line(253)), fleet: filter(yesNo), ...AS_OF }
+
+/** The document is a text inside of the answer, with the digest of its bytes. */
+function exports(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
+  return async ({ request, operator }) => {
+    const query = readQuery(request.rawQuery, EXPORT_FILTERS)
+    if (!query.ok) return query.reply
+    const format = EXPORT_FORMATS.find((one) => one === parameter(request, 'format'))
+    if (format === undefined) return unknownFormat(parameter(request, 'format'))
+    const { system, fleet } = query.filter
+    if ((system !== null) === (fleet === true))
+      return problem(400, 'invalid_parameter', 'name either system=<host> or fleet=true')
+    if (system === null && ONE_HOST_FORMATS.includes(format))
+      return problem(400, 'invalid_parameter', `${format} is about one host: name it with system=<host>`)
+    const read = readQuestion(context, catalogue(), query.filter)
+    if (!read.ok) return read.reply
+    const snapshot = await inTenant(context, operator, (database) =>
+      snapshotOf(database, catalogue(), { question: read.question, system }),
+    )
+    if (system !== null && snapshot.hosts.length === 0) return unknown('system', system)
+    if (snapshot.hosts.length > FLEET_HOSTS_MAX)
+      return problem(
+        413,
+        'export_too_large',
+        `at most ${FLEET_HOSTS_MAX} hosts stand in one document: export by system`,
+      )
+    return exported(format, snapshot, catalogue())
+  }
+}
+
+async function snapshotOf(
+  database: Database,
+  catalogue: Catalogue,
+  { question, system }: { readonly question: Question; readonly system: string | null },
+): Promise<AssessmentSnapshot> {
+  const choice =
+    system === null
+      ? ({ kind: 'from', hostname: null, most: FLEET_HOSTS_MAX + 1 } as const)
+      : ({ kind: 'one', name: system } as const)
+  return await assessHosts(database, catalogue, { ...question, choice })
+}
+
+function exported(format: ExportFormat, snapshot: AssessmentSnapshot, catalogue: Catalogue): Reply {
+  const document = writeExport(format, snapshot, catalogue)
+  const bytes = Buffer.from(document, 'utf8')
+  if (bytes.length > DOCUMENT_BYTES_MAX)
+    return problem(
+      413,
+      'export_too_large',
+      `the document has ${bytes.length} bytes; at most ${DOCUMENT_BYTES_MAX} are sent: export by system`,
+    )
+  return {
+    status: 200,
+    body: {
+      format,
+      media_type: MEDIA_TYPES[format],
+      as_of: snapshot.at,
+      release: snapshot.release.id,
+      catalogue_sha256: snapshot.catalogueSha256,
+      hosts: snapshot.hosts.map(({ hostname }) => hostname),
+      ...scoreItem(snapshot.score),
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+      document,
+    },
+  }
+}
+
+/** The answer for a rule that the benchmark does not have. */
+export function unknownRule(rule: string): Reply {
+  return problem(422, 'unknown_rule', `rule is ${JSON.stringify(rule)}, which the catalogue does not have`)
+}
+
+function unknownFormat(format: string): Reply {
+  return problem(
+    404,
+    'unknown_format',
+    `no format is called ${JSON.stringify(format.slice(0, 40))}; there are ${EXPORT_FORMATS.join(', ')}`,
+  )
+}
+
+/** Each brings some hundred kilobytes of facts and reports. */
+const HOSTS_A_PAGE = 20
+const FLEET_HOSTS_MAX = 200
+/** A Lambda answers with 6 MB at most, and a text inside of JSON grows. */
+const DOCUMENT_BYTES_MAX = 4_500_000

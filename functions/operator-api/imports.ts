@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto'
+import {
+  type AssessedHost,
+  adoptRelease,
+  type Catalogue,
+  type Checklist,
+  compareChecklist,
+  readBenchmark,
+  readChecklist,
+} from '@crystal-forge/control-plane'
+import { addStatement, recordEvent } from '@crystal-forge/postgres'
+import { line, text } from '@crystal-forge/protocol'
+import * as z from 'zod'
+import { problem, type Reply } from '../http-api.ts'
+import { assessHosts } from './assessment.ts'
+import { unknownRule } from './controls.ts'
+import { type Context, change, type Endpoints, type OperatorEndpoint, unknown } from './endpoint.ts'
+
+/** Checklists that somebody filled in become statements of that person; a benchmark becomes the files of a new release. */
+export function importEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {
+  return { 'POST /v1/imports': importDocument(context, catalogue) }
+}
+
+const order = z.strictObject({
+  /** CKLB, CKL, or a benchmark in XCCDF, as it stands in its file. */
+  document: text(4_000_000).min(1),
+  /** Absent: the host that the checklist names. */
+  system: line(253).min(1).optional(),
+  dry_run: z.boolean().default(false),
+})
+
+function importDocument(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
+  return change(context, order, async (transaction, { body, actor, operator }) => {
+    if (isBenchmark(body.document)) return adopt(catalogue(), body.document)
+    const read = readChecklist(body.document)
+    if (!read.ok) return problem(422, 'invalid_checklist', `the checklist cannot be read: ${read.fault}`)
+    const { checklist } = read
+    const stranger = checklist.rules.find(({ rule }) => !catalogue().rules.has(rule))
+    if (stranger !== undefined) return unknownRule(stranger.rule)
+    const name = body.system ?? checklist.hostname
+    const at = context.now()
+    const choice = { kind: 'one', name } as const
+    const release = catalogue().benchmark.current
+    const snapshot = await assessHosts(transaction, catalogue(), { at, release, choice })
+    const [host] = snapshot.hosts
+    if (host === undefined) return unknown('system', name)
+    const compared = compareChecklist(checklist, host)
+    const answer = summary(checklist, host, compared)
+    if (body.dry_run || compared.statements.length === 0)
+      return { status: 200, body: { ...answer, dry_run: body.dry_run, recorded: 0 } }
+    const sha256 = createHash('sha256').update(body.document, 'utf8').digest('hex')
+    for (const { rule, theirs, statement } of compared.statements)
+      await addStatement(transaction, {
+        system: host.system,
+        rule,
+        source: 'import',
+        holds: theirs === 'pass',
+        statement,
+        toplevel: host.running?.current ?? null,
+        claimedStatus: theirs,
+        documentSha256: sha256,
+        author: operator.name,
+        collectedAt: at,
+        expiresAt: new Date(at.getTime() + DAYS * 86_400_000),
+      })
+    const detail = {
+      system: host.system,
+      format: checklist.format,
+      document: sha256,
+      statements: compared.statements.length,
+    }
+    await recordEvent(transaction, { type: 'control.imported', actor, detail })
+    return { status: 201, body: { ...answer, dry_run: false, recorded: compared.statements.length } }
+  })
+}
+
+function summary(
+  checklist: Checklist,
+  host: AssessedHost,
+  compared: ReturnType<typeof compareChecklist>,
+): Record<string, unknown> {
+  return {
+    kind: 'checklist',
+    format: checklist.format,
+    system: host.system,
+    hostname: host.hostname,
+    rules: checklist.rules.length,
+    counts: compared.counts,
+    same: compared.same,
+    statements: compared.statements,
+    passed_over: compared.passedOver,
+  }
+}
+
+function isBenchmark(document: string): boolean {
+  return /<(?:[A-Za-z0-9]+:)?Benchmark[\s>]/.test(document.slice(0, 4096))
+}
+
+/** Nothing is stored: a catalogue is files under review, and new rules wait there for somebody's judgement. */
+function adopt(catalogue: Catalogue, document: string): Reply {
+  const read = readBenchmark(document)
+  if (!read.ok) return problem(422, 'invalid_benchmark', `the benchmark cannot be read: ${read.fault}`)
+  const step = adoptRelease(catalogue, read.benchmark)
+  if (!step.ok) return problem(409, 'benchmark_refused', step.fault)
+  const { files, ...changes } = step.adopted
+  return { status: 200, body: { kind: 'benchmark', ...changes, files: Object.fromEntries(files) } }
+}
+
+/** How long what a checklist says counts. */
+const DAYS = 365
