@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type AwsSettings, queue, sqsClient } from '@crystal-forge/aws'
 import { readAwsSettings } from './aws-settings.ts'
 import type { EnvironmentReader } from './environment.ts'
@@ -28,7 +29,7 @@ export function openRelay(relayQueue: RelayQueue | undefined, log: Log): Relay {
   const { send } = queue(client, relayQueue.url)
   const wake = async (): Promise<void> => {
     try {
-      const [refused] = await send([{ body: 'look into the outbox' }])
+      const [refused] = await within(WAKE_MS, send([{ body: 'look into the outbox' }]))
       if (refused !== undefined) log('warn', 'the relay was not woken', refused)
     } catch (error) {
       log('warn', 'the relay was not woken', { error })
@@ -43,3 +44,21 @@ export function openRelay(relayQueue: RelayQueue | undefined, log: Log): Relay {
   }
   return { wake, after, close: () => client.destroy() }
 }
+
+/** The change is committed, and somebody waits for the answer: retries of the client must not use up the time of the request. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const timer = new AbortController()
+  const late = sleep(ms, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`no answer in ${ms} ms`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    timer.abort()
+    // Whichever lost the race may still fail, and nobody waits for it.
+    late.catch(() => {})
+    work.catch(() => {})
+  }
+}
+
+const WAKE_MS = 2_000
