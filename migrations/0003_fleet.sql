@@ -138,14 +138,14 @@ create table request_nonce (
 ) partition by range (expires_at);
 create table request_nonce_other partition of request_nonce default;
 
--- Makes the hourly partitions from one hour back to `ahead` and drops those that ended before the grace.
+-- Makes the hourly partitions from the grace back to `ahead` and drops those that ended before the grace.
 create function turn_nonce_partitions(ahead interval default '48 hours', grace interval default '10 minutes')
 returns table (created integer, dropped integer) language plpgsql security definer set search_path = public as $$
 declare hour timestamptz; part record; name text;
 begin
   created := 0; dropped := 0;
   perform pg_advisory_xact_lock(hashtext('turn_nonce_partitions'));
-  for hour in select generate_series(date_trunc('hour', now()) - interval '1 hour', now() + ahead, interval '1 hour') loop
+  for hour in select generate_series(date_trunc('hour', now() - grace), now() + ahead, interval '1 hour') loop
     name := 'request_nonce_' || to_char(hour at time zone 'UTC', 'YYYYMMDD_HH24');
     if to_regclass(name) is null
        and not exists (select 1 from request_nonce_other o where o.expires_at >= hour and o.expires_at < hour + interval '1 hour') then
