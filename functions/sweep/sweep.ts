@@ -3,6 +3,7 @@ import {
   type connect,
   type Database,
   expireLeases,
+  expireWaivers,
   forgetOld,
   hintAgain,
   inTransaction,
@@ -26,6 +27,8 @@ export type Swept = {
   readonly receipts: number
   readonly deployments: number
   readonly partitions: number
+  /** Approved waivers whose time was over. */
+  readonly waivers: number
   /** Tenants in which something went wrong; the log says what. */
   readonly failed: number
 }
@@ -77,6 +80,9 @@ const scans: Piece = (parts, tenant) =>
     rescanned: await scanAgain(transaction, { olderHours: 24, most: BATCH }),
   }))
 
+const waivers: Piece = (parts, tenant) =>
+  within(parts, tenant, async (transaction) => ({ waivers: await expireWaivers(transaction, BATCH) }))
+
 const leftovers: Piece = (parts, tenant) =>
   within(parts, tenant, (transaction) => forgetOld(transaction, BATCH * 10))
 
@@ -104,7 +110,7 @@ function within<T>(
   return inTransaction(database, { tenant }, work)
 }
 
-const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, leftovers]
+const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, waivers, leftovers]
 const NOTHING: Swept = {
   expired: 0,
   hinted: 0,
@@ -115,6 +121,7 @@ const NOTHING: Swept = {
   receipts: 0,
   deployments: 0,
   partitions: 0,
+  waivers: 0,
   failed: 0,
 }
 const KEYS = [
@@ -126,6 +133,7 @@ const KEYS = [
   'deliveries',
   'receipts',
   'deployments',
+  'waivers',
 ] as const
 const BATCH = 500
 /** A commit that is still running publishes its paths itself. */

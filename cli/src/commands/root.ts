@@ -2,15 +2,20 @@ import { type CommandDef, defineCommand, type SubCommandsDef } from 'citty'
 import { CLI_VERSION } from '../cli-version.ts'
 import type { Console } from '../console.ts'
 import { applyCommand } from './apply.ts'
+import { attestationCommand } from './attestation.ts'
+import { controlsCommand } from './controls.ts'
 import { dlqCommand } from './dlq.ts'
 import { driftCommand } from './drift.ts'
 import { enrollTokenCommand } from './enroll-token.ts'
+import { exportCommand } from './export.ts'
+import { importCommand } from './import.ts'
 import { jobCommand } from './job.ts'
 import { keygenCommand } from './keygen.ts'
 import { listCommands } from './lists.ts'
 import { statusCommand } from './status.ts'
 import { systemCommand } from './system.ts'
 import { tokenCommand } from './token.ts'
+import { waiverCommand } from './waiver.ts'
 import { whyWaitingCommand } from './why-waiting.ts'
 
 /** Every command of `cf`. */
@@ -19,6 +24,11 @@ export function rootCommand(console: Console): CommandDef {
     apply: applyCommand(console),
     drift: driftCommand(console),
     ...listCommands(console),
+    controls: controlsCommand(console),
+    export: exportCommand(console),
+    import: importCommand(console),
+    waiver: waiverCommand(console),
+    attestation: attestationCommand(console),
     system: systemCommand(console),
     'why-waiting': whyWaitingCommand(console),
     job: jobCommand(console),
