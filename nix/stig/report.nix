@@ -14,6 +14,8 @@ let
     catalogueSha256 = catalogue.sha256;
     nixpkgsRev = config.system.nixos.revision;
     configuration = config.system.name;
+    # What a host shows is compared with the site's own values.
+    params = lib.mapAttrs (_: reader.plain) cfg.params;
     rules = states;
   };
 

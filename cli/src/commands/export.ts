@@ -19,7 +19,7 @@ export function exportCommand(console: Console): Command {
       fleet: { type: 'boolean', description: 'Of every host; a format of one host becomes a file for each' },
       format: {
         type: 'enum',
-        options: [...FORMATS],
+        options: FORMATS,
         required: true,
         description: 'The form of the document',
       },
@@ -122,14 +122,5 @@ function percent(value: unknown): string {
   return typeof value === 'number' ? `${(value * 100).toFixed(1)} %` : 'unknown'
 }
 
-const FORMATS: readonly string[] = [
-  'cklb',
-  'ckl',
-  'xccdf',
-  'hdf',
-  'oscal-ar',
-  'oscal-cd',
-  'oscal-poam',
-  'emass',
-]
+const FORMATS: string[] = ['cklb', 'ckl', 'xccdf', 'hdf', 'oscal-ar', 'oscal-cd', 'oscal-poam', 'emass']
 const ONE_HOST: ReadonlySet<string> = new Set(['cklb', 'ckl', 'xccdf', 'hdf'])

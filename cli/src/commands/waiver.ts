@@ -72,7 +72,7 @@ function draftWaiver(console: Console): Command {
         required: true,
         description: 'fleet, environment:NAME, hosts:A,B or configuration:FLAKE#NAME',
       },
-      type: { type: 'enum', options: [...TYPES], required: true, description: 'What kind it is of' },
+      type: { type: 'enum', options: TYPES, required: true, description: 'What kind it is of' },
       justification: { type: 'string', required: true, description: 'Why the rule may fail' },
       expires: {
         type: 'string',
@@ -168,12 +168,7 @@ function endOf(text: string): string {
 }
 
 const NAME = { type: 'positional', required: true, description: 'Name of the waiver' } as const
-const TYPES: readonly string[] = [
-  'risk_accepted',
-  'compensating_control',
-  'false_positive',
-  'vendor_dependency',
-]
+const TYPES: string[] = ['risk_accepted', 'compensating_control', 'false_positive', 'vendor_dependency']
 const FILTERS = {
   state: 'draft, submitted, approved, rejected, renewed, expired, revoked',
   rule: 'Waivers of this rule',
