@@ -1,4 +1,6 @@
 import { availableParallelism } from 'node:os'
+import { measureColdStarts } from './cold-start.ts'
+import { measureCost } from './cost.ts'
 import type { Measured } from './measured.ts'
 import { measureReports } from './p1-reports.ts'
 import { measureWebhookToVerdict } from './p5-webhook-to-verdict.ts'
@@ -13,6 +15,14 @@ const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run:
     p5: {
       what: 'from a webhook to a verdict at 1 000 systems, against polling every minute',
       run: measureWebhookToVerdict,
+    },
+    p11: {
+      what: 'size of each bundle, and what its import takes in a fresh Node',
+      run: () => measureColdStarts(),
+    },
+    p13: {
+      what: 'cost of a host in a month, from counted requests and a dated price table',
+      run: measureCost,
     },
   }
 
