@@ -112,7 +112,15 @@ function systemControls(context: Context, catalogue: () => Catalogue): OperatorE
         as_of: snapshot.at,
         release: snapshot.release.id,
         catalogue_sha256: snapshot.catalogueSha256,
-        running: host.running,
+        running:
+          host.running === null
+            ? null
+            : {
+                current_path: host.running.current,
+                booted_path: host.running.booted,
+                stig_report_sha256: host.running.reportSha256,
+                collected_at: host.running.at,
+              },
         evaluation: host.evaluation,
         ...scoreItem(host.score),
         waiver_claims: host.claims,

@@ -109,10 +109,16 @@ export function demoHost(catalogue: Catalogue, at: Date, more: Partial<HostEvide
     environment: 'production',
     flake: 'fleet',
     configuration: 'web-1',
-    running: { current: TOPLEVEL, booted: TOPLEVEL, at },
+    running: { current: TOPLEVEL, booted: TOPLEVEL, reportSha256: null, at },
     address: { ip: '192.0.2.7', mac: '02:00:00:00:00:07' },
     osVersion: '25.11',
-    evaluation: { id: 'evl_demo', toplevel: TOPLEVEL, evaluatedAt: at, report: reportOf(catalogue) },
+    evaluation: {
+      id: 'evl_demo',
+      toplevel: TOPLEVEL,
+      evaluatedAt: at,
+      report: reportOf(catalogue),
+      reportSha256: '0'.repeat(64),
+    },
     runtime: factsOf(catalogue).map((fact) => ({
       id: 'cfm_demo',
       toplevel: TOPLEVEL,

@@ -13,7 +13,13 @@ test.skipIf(nix.version === null)(
     expect(report.catalogueSha256).toBe(catalogue.sha256)
     expect(Object.keys(report.params ?? {})).toContain('timeServers')
     const at = new Date('2026-11-24T12:00:00Z')
-    const evaluation = { id: 'evl_1', toplevel: TOPLEVEL, evaluatedAt: at, report }
+    const evaluation = {
+      id: 'evl_1',
+      toplevel: TOPLEVEL,
+      evaluatedAt: at,
+      report,
+      reportSha256: '0'.repeat(64),
+    }
     const { hosts } = assess(catalogue, {
       at,
       hosts: [demoHost(catalogue, at, { evaluation, runtime: [] })],

@@ -70,6 +70,7 @@ async function showed(
   hostname: string,
   at: Date,
   change: (fact: Fact) => Fact = (fact) => fact,
+  report: string | null = null,
 ): Promise<void> {
   sequence += 1
   const facts = factsOf(catalogue).map(({ collector, args, values }) =>
@@ -77,9 +78,9 @@ async function showed(
   )
   await world.rows(
     `insert into control_facts (tenant_id, system_id, message_id, sequence, current_path, booted_path, agent_version, facts,
-                                evidence_sha256, collected_at, received_at)
-     select tenant_id, id, $2, $3, $4, $4, '0.3.0', $5, sha256('x'), $6, $6 from system where hostname = $1`,
-    [hostname, `message-${sequence}-0000000000`, sequence, TOPLEVEL, JSON.stringify(facts), at],
+                                evidence_sha256, collected_at, received_at, stig_report_sha256)
+     select tenant_id, id, $2, $3, $4, $4, '0.3.0', $5, sha256('x'), $6, $6, decode($7, 'hex') from system where hostname = $1`,
+    [hostname, `message-${sequence}-0000000000`, sequence, TOPLEVEL, JSON.stringify(facts), at, report],
   )
 }
 type Fact = { collector: string; args: unknown; collected_at: string; value: unknown }
@@ -185,6 +186,21 @@ test('any time can be asked about', async () => {
   expect(then.get('V-268141')).toBe('not_a_finding')
   // A day later most facts were stale.
   expect(count((await cklb('web-1', at(3))).statuses, 'not_a_finding')).toBeLessThan(10)
+})
+
+test('an evaluation does not count for a host that holds another report than it', async () => {
+  await runs('web-2', TOPLEVEL, ago(50))
+  await showed('web-2', ago(1))
+  const before = (await world.api('GET', '/v1/controls?system=web-2&rule=V-268137')).body.items[0]
+  expect(before).toMatchObject({ state: 'pass', reason: 'proven' })
+  await showed('web-2', ago(0.9), (fact) => fact, 'f'.repeat(64))
+  const { body } = await world.api('GET', '/v1/systems/web-2/controls')
+  expect(body.running.stig_report_sha256).toBe('f'.repeat(64))
+  const after = body.items.find(({ rule }: { rule: string }) => rule === 'V-268137')
+  expect(after).toMatchObject({
+    reason: 'undeclared',
+    configuration: { state: 'unknown', defect: expect.stringContaining('another report') },
+  })
 })
 
 test('the same question gives the same bytes', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   type HostEvidence,
   type HumanEvidence,
@@ -5,7 +6,7 @@ import {
   newestFacts,
   type RuntimeEvidence,
 } from '@crystal-forge/control-plane'
-import { type StigReport, stigReport } from '@crystal-forge/protocol'
+import { canonicalJson, type StigReport, stigReport } from '@crystal-forge/protocol'
 import type { Database } from './connect.ts'
 
 /** Which hosts: one by id or name, or the active ones in the order of their names, from a name on. */
@@ -30,7 +31,7 @@ const RUNNING = 'select * from running_at($1, $2)'
 const FACTS = `
 select m.* from unnest($1::text[]) h(id)
 join lateral (
-  select m.id, m.system_id, m.current_path, m.facts, m.collected_at from control_facts m
+  select m.id, m.system_id, m.current_path, m.facts, m.collected_at, encode(m.stig_report_sha256, 'hex') as report_sha256 from control_facts m
   where m.system_id = h.id and m.collected_at <= $2 and m.received_at <= $2
   order by m.collected_at desc limit 2
 ) m on true`
@@ -74,7 +75,15 @@ export async function hostEvidence(
       running:
         state === undefined
           ? null
-          : { current: state.current_path, booted: state.booted_path, at: state.collected_at },
+          : {
+              current: state.current_path,
+              booted: state.booted_path,
+              // Said by the newest message about the system that runs; the newest comes first.
+              reportSha256:
+                (facts.get(host.id) ?? []).find((row) => row.current_path === state.current_path)
+                  ?.report_sha256 ?? null,
+              at: state.collected_at,
+            },
       address: {
         ip: fingerprint(state, 'primary_ip_address'),
         mac: fingerprint(state, 'primary_mac_address'),
@@ -101,7 +110,14 @@ type RunningRow = {
   facts: unknown
   collected_at: Date
 }
-type FactsRow = { id: string; system_id: string; current_path: string; facts: unknown; collected_at: Date }
+type FactsRow = {
+  id: string
+  system_id: string
+  current_path: string
+  facts: unknown
+  collected_at: Date
+  report_sha256: string | null
+}
 type EvaluationRow = { id: string; out_path: string; evaluated_at: Date; stig_report: unknown }
 type StatementRow = {
   id: string
@@ -128,7 +144,9 @@ function evaluationOf(row: EvaluationRow): HostEvidence['evaluation'] {
   const report = stigReport.safeParse(row.stig_report)
   if (!report.success) return null
   const read: StigReport = report.data
-  return { id: row.id, toplevel: row.out_path, evaluatedAt: row.evaluated_at, report: read }
+  // Nix writes the file with sorted members and no spaces, which is the canonical form.
+  const reportSha256 = createHash('sha256').update(canonicalJson(row.stig_report)).digest('hex')
+  return { id: row.id, toplevel: row.out_path, evaluatedAt: row.evaluated_at, report: read, reportSha256 }
 }
 
 /** The message was parsed when it came; its facts are what their schema says. */

@@ -5,6 +5,7 @@ import {
   type EvaluationEvidence,
   type EvidencePolicy,
   type HumanEvidence,
+  type RunningSystem,
   type RuntimeEvidence,
 } from './evidence.ts'
 import { type ControlResult, joinControl } from './join.ts'
@@ -20,7 +21,7 @@ export type HostEvidence = {
   readonly flake: string | null
   readonly configuration: string | null
   /** What it ran; null when it has never reported. */
-  readonly running: { readonly current: string; readonly booted: string | null; readonly at: Date } | null
+  readonly running: (RunningSystem & { readonly at: Date }) | null
   readonly address: { readonly ip: string | null; readonly mac: string | null }
   readonly osVersion: string | null
   readonly evaluation: EvaluationEvidence | null
@@ -131,7 +132,7 @@ function assessHost(host: HostEvidence, { at, waivers, rules, release, policy }:
       rule,
       release,
       // A host that never reported runs nothing that evidence could be about.
-      running: host.running ?? { current: '', booted: null },
+      running: host.running ?? { current: '', booted: null, reportSha256: null },
       evaluation,
       runtime: newest,
       people,

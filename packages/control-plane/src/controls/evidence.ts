@@ -7,6 +7,8 @@ export type EvaluationEvidence = {
   readonly toplevel: string
   readonly evaluatedAt: Date
   readonly report: StigReport
+  /** Lower-case hexadecimal SHA-256 of the report as the file in the system's closure: sorted members, no spaces. */
+  readonly reportSha256: string
 }
 
 /** What one collector saw on a host, as it was sent: values, never verdicts. */
@@ -36,7 +38,12 @@ export type HumanEvidence = {
 }
 
 /** The paths of a host at the time that is asked about. */
-export type RunningSystem = { readonly current: string; readonly booted: string | null }
+export type RunningSystem = {
+  readonly current: string
+  readonly booted: string | null
+  /** Of the report in the running system, as the host says; null when it has not said or has none. */
+  readonly reportSha256: string | null
+}
 
 /** What a site decides about evidence. */
 export type EvidencePolicy = {

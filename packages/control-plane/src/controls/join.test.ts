@@ -65,7 +65,7 @@ function evaluation(rule: Reported, toplevel = RUNNING): EvaluationEvidence {
     configuration: 'web-1',
     rules: { [RULE.id]: rule },
   } as const
-  return { id: 'evl_1', toplevel, evaluatedAt: NOW, report }
+  return { id: 'evl_1', toplevel, evaluatedAt: NOW, report, reportSha256: 'a'.repeat(64) }
 }
 
 function fact(value: unknown, hoursAgo = 1, more: Partial<RuntimeEvidence> = {}): RuntimeEvidence {
@@ -93,7 +93,7 @@ function question(
   return {
     rule: RULE,
     release: 'V1R2',
-    running: { current: RUNNING, booted: RUNNING },
+    running: { current: RUNNING, booted: RUNNING, reportSha256: null },
     evaluation: evaluated,
     runtime: newestFacts(facts),
     people: [],
@@ -127,7 +127,10 @@ const manualRule: CatalogueRule = {
 }
 const manual = evaluation({ state: 'manual', expected: [], actual: [], definedIn: [] })
 const anyBut: Partial<JoinQuestion> = { rule: manualRule }
-const rebooting = { running: { current: RUNNING, booted: OTHER } }
+const rebooting = { running: { current: RUNNING, booted: OTHER, reportSha256: null } }
+const holding = (letter: string): Partial<JoinQuestion> => ({
+  running: { current: RUNNING, booted: RUNNING, reportSha256: letter.repeat(64) },
+})
 const strict = { policy: { freshForHours: { sshd: 24 }, undeclared: 'open' } } as const
 
 function person(holds: boolean, more: Partial<HumanEvidence> = {}): HumanEvidence {
@@ -222,6 +225,8 @@ const ROWS: readonly Row[] = [
     'not_reviewed',
     'not_known',
   ],
+  ['the report is the one in the system', active, AGREES, holding('a'), 'pass', 'proven'],
+  ['another report is in the system', active, [], holding('b'), 'not_reviewed', 'not_known'],
   ['no evaluation, disagrees', null, DISAGREES, {}, 'open', 'not_met'],
   [
     'said to be active, but its values say otherwise',

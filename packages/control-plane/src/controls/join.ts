@@ -65,8 +65,8 @@ export type JoinQuestion = {
  */
 export function joinControl(question: JoinQuestion): ControlResult {
   const { rule, release, running } = question
-  const evaluation = question.evaluation?.toplevel === running.current ? question.evaluation : null
-  const configured = judgeConfiguration(rule, release, evaluation)
+  const evaluation = evaluationThatCounts(question)
+  const configured = withMismatch(judgeConfiguration(rule, release, evaluation), question)
   const observed = judgeRuntime({ ...question, toplevel: running.current, evaluation })
   const machine = machineOutcome(configured, observed, question)
   const person = newestStatement(question)
@@ -91,6 +91,26 @@ export function joinControl(question: JoinQuestion): ControlResult {
       ...(person === null ? [] : [person.id]),
     ],
   }
+}
+
+/** The evaluation yields what runs, and its report is the one that lies in it: three equal values are the proof. */
+function evaluationThatCounts({ evaluation, running }: JoinQuestion): EvaluationEvidence | null {
+  if (evaluation?.toplevel !== running.current) return null
+  return hasAnotherReport({ evaluation, running }) ? null : evaluation
+}
+
+function hasAnotherReport({ evaluation, running }: Pick<JoinQuestion, 'evaluation' | 'running'>): boolean {
+  return (
+    evaluation?.toplevel === running.current &&
+    running.reportSha256 !== null &&
+    running.reportSha256 !== evaluation.reportSha256
+  )
+}
+
+function withMismatch(configured: Configured, question: JoinQuestion): Configured {
+  if (!hasAnotherReport(question)) return configured
+  const because = 'the host holds another report than the evaluation of the system that it runs'
+  return { ...configured, because, defect: because }
 }
 
 type Outcome = Pick<ControlResult, 'state' | 'reason' | 'because'>
