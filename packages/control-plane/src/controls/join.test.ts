@@ -327,6 +327,24 @@ describe('the join of evidence', () => {
     })
   })
 
+  it('does not know what an evaluation with another catalogue or release did not look at', () => {
+    const other = evaluation({
+      ...reported('active'),
+      expected: [{ option: 'services.openssh.enable', op: 'eq' }],
+    })
+    expect(joinControl(question(other, [])).configured).toMatchObject({ state: 'unknown', defect: null })
+    const moved = evaluation({
+      ...reported('active'),
+      expected: [{ option: 'x', op: 'eq' }, ...reported('active').expected],
+      actual: [{ value: 1, verdict: 'true' }, ...reported('active').actual],
+    })
+    expect(joinControl(question(moved, AGREES))).toMatchObject({ state: 'pass', reason: 'proven' })
+    expect(joinControl(question(active, [], { release: 'V1R1' })).configured).toMatchObject({
+      state: 'unknown',
+      because: 'the configuration follows V1R2, not V1R1',
+    })
+  })
+
   it('shows a waiver on what is open, and on nothing else', () => {
     const waivers = [{ id: 'wvr_1', rules: [RULE.id], expiresAt: new Date('2027-01-01T00:00:00Z') }]
     expect(joinControl(question(justified, [], { waivers }))).toMatchObject({

@@ -23,30 +23,24 @@ export function judgeConfiguration(
 ): Configured {
   if (evaluation === null)
     return configured('unknown', 'no evaluation yields the system that runs', null, null)
-  const reported = evaluation.report.rules[rule.id]
+  const { report, id } = evaluation
+  if (report.release !== release)
+    return configured('unknown', `the configuration follows ${report.release}, not ${release}`, null, id)
+  const reported = report.rules[rule.id]
   if (reported === undefined)
-    return configured('unknown', 'the report of the evaluation does not name the rule', null, evaluation.id)
+    return configured('unknown', 'the report of the evaluation does not name the rule', null, id)
   const { state } = reported
-  if (state === 'not-applicable') return judgeFact(rule, reported, evaluation.id)
-  if (rule.assess.config.mode === 'none') return configured('manual', WORDS.manual, null, evaluation.id)
-  const failed = firstUnmet(rule, release, reported)
-  if (state === 'active' && failed !== null)
-    return configured(
-      'inactive',
-      failed,
-      `the evaluator says active, but its values say: ${failed}`,
-      evaluation.id,
-    )
+  if (state === 'not-applicable') return judgeFact(rule, reported, id)
+  if (rule.assess.config.mode === 'none') return configured('manual', WORDS.manual, null, id)
+  const met = judgeExpectations(rule, release, reported)
+  if (met.kind === 'missing' && state === 'active') return configured('unknown', met.because, null, id)
+  if (met.kind === 'unmet' && state === 'active')
+    return configured('inactive', met.because, `the evaluator says active, but: ${met.because}`, id)
   const defect =
-    state === 'inactive' && failed === null
+    state === 'inactive' && met.kind === 'met'
       ? 'the evaluator says inactive, but its values satisfy every expectation'
       : null
-  return configured(
-    state,
-    state === 'active' ? WORDS.active : (failed ?? WORDS[state]),
-    defect,
-    evaluation.id,
-  )
+  return configured(state, met.kind === 'met' ? WORDS[state] : met.because, defect, id)
 }
 
 function judgeFact(rule: CatalogueRule, reported: ReportedRule, evaluation: string): Configured {
@@ -61,16 +55,47 @@ function judgeFact(rule: CatalogueRule, reported: ReportedRule, evaluation: stri
   return configured('inactive', defect, defect, evaluation)
 }
 
-/** The first expectation that the reported values do not satisfy, in words. */
-function firstUnmet(rule: CatalogueRule, release: string, reported: ReportedRule): string | null {
+type Met =
+  | { readonly kind: 'met' }
+  | { readonly kind: 'unmet'; readonly because: string }
+  /** An evaluation with another catalogue did not look at what this one asks. */
+  | { readonly kind: 'missing'; readonly because: string }
+
+/** Whether the reported values satisfy every expectation of the catalogue; the first that they do not satisfy decides. */
+function judgeExpectations(rule: CatalogueRule, release: string, reported: ReportedRule): Met {
   const expectations = rule.assess.config.expect.filter((one) => one.releases?.includes(release) ?? true)
+  let missing: Met | null = null
   for (const [at, expectation] of expectations.entries()) {
-    const option = reported.expected[at]?.option
-    const chosen = alternativesOf(expectation).find((one) => showPath(one) === option)
-    if (chosen === undefined) return `${option ?? `expectation ${at + 1}`}: not what the catalogue asks for`
-    const verdict = judgePair(chosen, reported, at)
-    if (verdict.kind === 'unknown') return `${option}: ${verdict.because}`
-    if (verdict.kind === 'false') return `${option} is ${short(reported.actual[at]?.value)}`
+    const pair = findPair(alternativesOf(expectation), reported, at)
+    if (pair === null) {
+      missing ??= { kind: 'missing', because: `expectation ${at + 1} of the rule was not evaluated` }
+      continue
+    }
+    const option = showPath(pair.asked)
+    const verdict = judgePair(pair.asked, reported, pair.at)
+    if (verdict.kind === 'unknown') return { kind: 'unmet', because: `${option}: ${verdict.because}` }
+    if (verdict.kind === 'false')
+      return { kind: 'unmet', because: `${option} is ${short(reported.actual[pair.at]?.value)}` }
+  }
+  return missing ?? { kind: 'met' }
+}
+
+/**
+ * Where the report has the value that an expectation asks for: in its own place, or wherever the same option was read in the
+ * same way.
+ */
+function findPair(
+  alternatives: readonly ExpectedOption[],
+  reported: ReportedRule,
+  at: number,
+): { readonly asked: ExpectedOption; readonly at: number } | null {
+  const places = [at, ...[...reported.expected.keys()].filter((place) => place !== at)]
+  for (const place of places) {
+    const expected = reported.expected[place]
+    const asked = alternatives.find(
+      (one) => showPath(one) === expected?.option && one.op === expected.op && one.arg === expected.arg,
+    )
+    if (asked !== undefined) return { asked, at: place }
   }
   return null
 }
