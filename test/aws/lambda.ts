@@ -39,7 +39,7 @@ export async function startInstance(
   file: string,
   environment: Readonly<Record<string, string>>,
 ): Promise<Instance> {
-  const child = fork(join(import.meta.dirname, 'lambda-bootstrap.ts'), [file], {
+  const child = fork(join(import.meta.dirname, 'runtime/main.ts'), [file], {
     env: environment,
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

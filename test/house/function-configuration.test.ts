@@ -26,7 +26,7 @@ const configuration = z.object({
 describe.each(folders)('%s', async (folder) => {
   const loaded: unknown = await import(pathToFileURL(join(root, folder, 'config.ts')).href)
   const { VARIABLES, readConfig } = configuration.parse(loaded)
-  const all = {
+  const all: Record<string, string> = {
     ...Object.fromEntries(VARIABLES.map((name) => [name, exampleOf(name)])),
     AWS_REGION: 'us-east-1',
   }
