@@ -32,7 +32,7 @@ const order = z.strictObject({
 function importDocument(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
   return change(context, order, async (transaction, { body, actor, operator }) => {
     if (isBenchmark(body.document)) return adopt(catalogue(), body.document)
-    const read = readChecklist(body.document)
+    const read = readChecklist(body.document, catalogue().benchmark.id)
     if (!read.ok) return problem(422, 'invalid_checklist', `the checklist cannot be read: ${read.fault}`)
     const { checklist } = read
     const stranger = checklist.rules.find(({ rule }) => !catalogue().rules.has(rule))

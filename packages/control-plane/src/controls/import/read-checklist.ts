@@ -23,10 +23,20 @@ export type ReadChecklist =
   /** One sentence that names the place. */
   | { readonly ok: false; readonly fault: string }
 
-/** Reads a CKLB or a CKL. Members that the formats do not know are passed over: common tools write some. */
-export function readChecklist(text: string): ReadChecklist {
+/**
+ * Reads the part of a CKLB or a CKL that is about a benchmark. Members that the formats do not know are passed over: common
+ * tools write some.
+ */
+export function readChecklist(text: string, benchmark: string): ReadChecklist {
   try {
-    const checklist = text.trimStart().startsWith('<') ? readCkl(readXml(text)) : readCklb(text)
+    const checklists = /^\s*</.test(text) ? readCkl(readXml(text)) : readCklb(text)
+    const chosen = checklists.find(({ stigId }) => stigId === benchmark)
+    if (chosen === undefined) {
+      const names = checklists.map(({ stigId }) => stigId || '(no name)').join(', ') || 'nothing'
+      return { ok: false, fault: `it is about ${names}, not about ${benchmark}` }
+    }
+    const { read, ...about } = chosen
+    const checklist = { ...about, rules: read() }
     const seen = new Set<string>()
     for (const { rule } of checklist.rules) {
       if (seen.has(rule)) return { ok: false, fault: `${rule} stands twice` }
@@ -40,11 +50,14 @@ export function readChecklist(text: string): ReadChecklist {
   }
 }
 
+/** What a checklist says of one benchmark; its rules are read when it is the one that is wanted. */
+type Entry = Omit<Checklist, 'rules'> & { readonly read: () => ChecklistRule[] }
+
 class ChecklistError extends Error {
   override readonly name: string = 'ChecklistError'
 }
 
-function readCklb(text: string): Checklist {
+function readCklb(text: string): Entry[] {
   const parsed = cklb.safeParse(parseStrictJson(Buffer.from(text, 'utf8')))
   if (!parsed.success) {
     const [issue] = parsed.error.issues
@@ -52,22 +65,19 @@ function readCklb(text: string): Checklist {
       `${issue?.path.map(String).join('.') || 'the document'}: ${issue?.message ?? ''}`,
     )
   }
-  const [stig] = parsed.data.stigs
-  if (stig === undefined || parsed.data.stigs.length !== 1)
-    throw new ChecklistError(
-      `stigs has ${parsed.data.stigs.length} entries; a checklist of one benchmark is read`,
-    )
-  return {
+  const { target_data: target, stigs } = parsed.data
+  return stigs.map((stig) => ({
     format: 'cklb',
-    hostname: parsed.data.target_data?.host_name ?? '',
+    hostname: target?.host_name ?? '',
     stigId: stig.stig_id,
-    rules: stig.rules.map((rule) => ({
-      rule: rule.group_id,
-      status: CKLB[rule.status],
-      comments: rule.comments,
-      details: rule.finding_details,
-    })),
-  }
+    read: () =>
+      stig.rules.map((rule) => ({
+        rule: vulnId(rule.group_id, 'group_id'),
+        status: CKLB[rule.status],
+        comments: rule.comments,
+        details: rule.finding_details,
+      })),
+  }))
 }
 
 const someText = z
@@ -92,7 +102,7 @@ const cklb = z.looseObject({
         rules: z
           .array(
             z.looseObject({
-              group_id: z.string().regex(/^V-[0-9]{1,9}$/, 'expected a V-id'),
+              group_id: z.string().max(100),
               status: z.enum(['not_a_finding', 'open', 'not_applicable', 'not_reviewed']),
               comments: someText,
               finding_details: someText,
@@ -104,34 +114,31 @@ const cklb = z.looseObject({
     .max(50),
 })
 
-function readCkl(root: XmlElement): Checklist {
+function readCkl(root: XmlElement): Entry[] {
   if (root.name !== 'CHECKLIST') throw new ChecklistError(`the root is ${root.name}; expected CHECKLIST`)
-  const stigs = childrenOf(childOf(root, 'STIGS') ?? root, 'iSTIG')
-  const [stig] = stigs
-  if (stig === undefined || stigs.length !== 1)
-    throw new ChecklistError(`there are ${stigs.length} iSTIG; a checklist of one benchmark is read`)
   const asset = childOf(root, 'ASSET')
-  const info = childOf(stig, 'STIG_INFO')
-  const facts = new Map(
-    (info === undefined ? [] : childrenOf(info, 'SI_DATA')).map((entry) => [
-      textOf(childOf(entry, 'SID_NAME')),
-      textOf(childOf(entry, 'SID_DATA')),
-    ]),
-  )
-  return {
-    format: 'ckl',
-    hostname: asset === undefined ? '' : textOf(childOf(asset, 'HOST_NAME')),
-    stigId: facts.get('stigid') ?? '',
-    rules: childrenOf(stig, 'VULN').map(readVuln),
-  }
+  return childrenOf(childOf(root, 'STIGS') ?? root, 'iSTIG').map((stig) => {
+    const info = childOf(stig, 'STIG_INFO')
+    const facts = new Map(
+      (info === undefined ? [] : childrenOf(info, 'SI_DATA')).map((entry) => [
+        textOf(childOf(entry, 'SID_NAME')),
+        textOf(childOf(entry, 'SID_DATA')),
+      ]),
+    )
+    return {
+      format: 'ckl',
+      hostname: asset === undefined ? '' : textOf(childOf(asset, 'HOST_NAME')),
+      stigId: facts.get('stigid') ?? '',
+      read: () => childrenOf(stig, 'VULN').map(readVuln),
+    }
+  })
 }
 
-function readVuln(vuln: XmlElement, at: number): ChecklistRule {
-  const rule = childrenOf(vuln, 'STIG_DATA')
+function readVuln(vuln: XmlElement): ChecklistRule {
+  const [named = ''] = childrenOf(vuln, 'STIG_DATA')
     .filter((entry) => textOf(childOf(entry, 'VULN_ATTRIBUTE')) === 'Vuln_Num')
-    .map((entry) => textOf(childOf(entry, 'ATTRIBUTE_DATA')))[0]
-  if (rule === undefined || !/^V-[0-9]{1,9}$/.test(rule))
-    throw new ChecklistError(`VULN ${at + 1}: Vuln_Num is ${JSON.stringify(rule ?? '')}; expected a V-id`)
+    .map((entry) => textOf(childOf(entry, 'ATTRIBUTE_DATA')))
+  const rule = vulnId(named, 'Vuln_Num')
   const written = textOf(childOf(vuln, 'STATUS'))
   const status = CKL.get(written)
   if (status === undefined) throw new ChecklistError(`${rule}: STATUS is ${JSON.stringify(written)}`)
@@ -141,6 +148,11 @@ function readVuln(vuln: XmlElement, at: number): ChecklistRule {
     comments: textOf(childOf(vuln, 'COMMENTS')),
     details: textOf(childOf(vuln, 'FINDING_DETAILS')),
   }
+}
+
+function vulnId(text: string, member: string): string {
+  if (/^V-[0-9]{1,9}$/.test(text)) return text
+  throw new ChecklistError(`${member} is ${JSON.stringify(text.slice(0, 40))}; expected a V-id`)
 }
 
 const CKL: ReadonlyMap<string, Status> = new Map([

@@ -81,7 +81,7 @@ function ruleOf(group: XmlElement, release: string): BenchmarkRule {
   const severity = rule.attributes['severity']
   if (severity !== 'high' && severity !== 'medium' && severity !== 'low')
     throw new BenchmarkError(`${id}: severity is ${JSON.stringify(severity ?? '')}`)
-  const discussion = discussionOf(textOf(childOf(rule, 'description')))
+  const discussion = discussionOf(wordsOf(childOf(rule, 'description')))
   const fix = childOf(rule, 'fixtext')
   const check = childOf(rule, 'check')
   const verbatim = `${release} XCCDF verbatim`
@@ -99,11 +99,16 @@ function ruleOf(group: XmlElement, release: string): BenchmarkRule {
       fixId: fix?.attributes['fixref'] ?? '',
       title: textOf(childOf(rule, 'title')).trim(),
       discussion,
-      check: check === undefined ? '' : textOf(childOf(check, 'check-content')).trim(),
-      fix: textOf(fix).trim(),
+      check: check === undefined ? '' : wordsOf(childOf(check, 'check-content')),
+      fix: wordsOf(fix),
       provenance: { discussion: verbatim, check: verbatim, fix: verbatim },
     },
   }
+}
+
+/** Carriage returns that were written as characters by number are the publisher's line ends too. */
+function wordsOf(element: XmlElement | undefined): string {
+  return textOf(element).replace(/\r\n?/g, '\n').trim()
 }
 
 /** DISA puts markup as text into the description. */

@@ -15,12 +15,13 @@ export class XmlError extends Error {
  * @throws {XmlError} with the place in the text.
  */
 export function readXml(text: string): XmlElement {
-  const state: State = { text, at: text.startsWith('\u{feff}') ? 1 : 0, elements: 0 }
+  // XML 1.0, 2.11: every end of a line is one line feed.
+  const state: State = { text: text.replace(/^\u{feff}/u, '').replace(/\r\n?/g, '\n'), at: 0, elements: 0 }
   skipMisc(state)
   if (text[state.at] !== '<') throw fault(state, 'expected an element')
   const root = readElement(state, 0)
   skipMisc(state)
-  if (state.at !== text.length) throw fault(state, 'expected the end after the root element')
+  if (state.at !== state.text.length) throw fault(state, 'expected the end after the root element')
   return root
 }
 
