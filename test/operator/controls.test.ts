@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { expireWaivers, inTransaction } from '@crystal-forge/postgres'
 import type { StigReport } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { factsOf, reportOf, TOPLEVEL, theCatalogue } from '../controls/demo-host.ts'
@@ -326,6 +327,46 @@ test('a renewal is a new waiver that takes the place of the old one when it is a
     body: { reason: 'the tool is gone' },
   })
   expect((await world.api('GET', '/v1/systems/web-1/controls')).body.accepted_risk_rules).toBe(0)
+})
+
+test('a waiver whose time is over is expired at once, and the sweep writes it down once', async () => {
+  const [made] = await world.rows(
+    `insert into waiver (tenant_id, name, rules, scope, type, justification, source, author, expires_at, created_at)
+     values ($1, 'short', '{V-268139}', '{"kind": "environment", "environment": "production"}', 'risk_accepted', 'for a while',
+             'operator', 'ada', $2, $3) returning id`,
+    [world.tenant, ago(0.2), ago(0.8)],
+  )
+  for (const [step, state] of ['draft', 'submitted', 'approved'].entries())
+    await world.rows(
+      `insert into waiver_transition (tenant_id, waiver_id, step, state, person, at) values ($1, $2, $3, $4, $5, $6)`,
+      [world.tenant, made?.['id'], step + 1, state, state === 'approved' ? 'grace' : 'ada', ago(0.7)],
+    )
+  const accepted = async (hours: number): Promise<unknown> => {
+    const query = `rule=V-268139&system=web-1&as_of=${encodeURIComponent(ago(hours).toISOString())}`
+    return (await world.api('GET', `/v1/controls?${query}`)).body.items[0].accepted_risk
+  }
+  expect(await accepted(0.75)).toBeNull()
+  expect(await accepted(0.5)).toMatchObject({ waiver: made?.['id'] })
+  expect(await accepted(0.1)).toBeNull()
+  expect((await world.api('GET', '/v1/waivers/short')).body.state).toBe('expired')
+  const scheduler = world.database.poolFor('cf_scheduler')
+  const sweep = (): Promise<number> =>
+    inTransaction(scheduler, { tenant: world.tenant }, (transaction) => expireWaivers(transaction, 10))
+  expect(await sweep()).toBe(1)
+  expect(await sweep()).toBe(0)
+  expect(await world.rows(`select count(*) from audit_event where type = 'waiver.expired'`)).toEqual([
+    { count: 1 },
+  ])
+})
+
+test('an evaluation that says the same again drafts nothing new', async () => {
+  const before = await world.rows('select count(*) from waiver')
+  await inTransaction(world.database.poolFor('cf_builders'), { tenant: world.tenant }, (transaction) =>
+    transaction.query(
+      `select draft_waivers(e.configuration_id, e.stig_report) from evaluation e where e.stig_report is not null`,
+    ),
+  )
+  expect(await world.rows('select count(*) from waiver')).toEqual(before)
 })
 
 test('a rule that needs a person waits for one, and for a second one', async () => {
