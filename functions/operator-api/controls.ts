@@ -9,12 +9,13 @@ import {
   ONE_HOST_FORMATS,
   writeExport,
 } from '@crystal-forge/control-plane'
-import type { Database } from '@crystal-forge/postgres'
+import { type Database, recordEvent } from '@crystal-forge/postgres'
 import { line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
 import { AS_OF, assessHosts, controlItem, type Question, readQuestion, scoreItem } from './assessment.ts'
 import {
+  actorOf,
   type Context,
   type Endpoints,
   inTenant,
@@ -147,18 +148,29 @@ function exports(context: Context, catalogue: () => Catalogue): OperatorEndpoint
       return problem(400, 'invalid_parameter', `${format} is about one host: name it with system=<host>`)
     const read = readQuestion(context, catalogue(), query.filter)
     if (!read.ok) return read.reply
-    const snapshot = await inTenant(context, operator, (database) =>
-      snapshotOf(database, catalogue(), { question: read.question, system }),
-    )
-    if (system !== null && snapshot.hosts.length === 0) return unknown('system', system)
-    if (snapshot.hosts.length > FLEET_HOSTS_MAX)
-      return problem(
-        413,
-        'export_too_large',
-        `at most ${FLEET_HOSTS_MAX} hosts stand in one document: export by system`,
-      )
-    return exported(format, snapshot, catalogue())
+    return await inTenant(context, operator, async (transaction) => {
+      const snapshot = await snapshotOf(transaction, catalogue(), { question: read.question, system })
+      if (system !== null && snapshot.hosts.length === 0) return unknown('system', system)
+      if (snapshot.hosts.length > FLEET_HOSTS_MAX) return tooManyHosts()
+      const document = writeExport(format, snapshot, catalogue())
+      const sha256 = createHash('sha256').update(document, 'utf8').digest('hex')
+      const hosts = snapshot.hosts.map((host) => host.system)
+      const detail = { format, as_of: snapshot.at, release: snapshot.release.id, hosts, sha256 }
+      const reply = exported(format, snapshot, { document, sha256 })
+      // Who took which results out of here is evidence as well.
+      if (reply.status === 200)
+        await recordEvent(transaction, { type: 'control.exported', actor: actorOf(operator), detail })
+      return reply
+    })
   }
+}
+
+function tooManyHosts(): Reply {
+  return problem(
+    413,
+    'export_too_large',
+    `at most ${FLEET_HOSTS_MAX} hosts stand in one document: export by system`,
+  )
 }
 
 async function snapshotOf(
@@ -173,14 +185,17 @@ async function snapshotOf(
   return await assessHosts(database, catalogue, { ...question, choice })
 }
 
-function exported(format: ExportFormat, snapshot: AssessmentSnapshot, catalogue: Catalogue): Reply {
-  const document = writeExport(format, snapshot, catalogue)
-  const bytes = Buffer.from(document, 'utf8')
-  if (bytes.length > DOCUMENT_BYTES_MAX)
+function exported(
+  format: ExportFormat,
+  snapshot: AssessmentSnapshot,
+  { document, sha256 }: { readonly document: string; readonly sha256: string },
+): Reply {
+  const bytes = Buffer.byteLength(document)
+  if (bytes > DOCUMENT_BYTES_MAX)
     return problem(
       413,
       'export_too_large',
-      `the document has ${bytes.length} bytes; at most ${DOCUMENT_BYTES_MAX} are sent: export by system`,
+      `the document has ${bytes} bytes; at most ${DOCUMENT_BYTES_MAX} are sent: export by system`,
     )
   return {
     status: 200,
@@ -192,7 +207,7 @@ function exported(format: ExportFormat, snapshot: AssessmentSnapshot, catalogue:
       catalogue_sha256: snapshot.catalogueSha256,
       hosts: snapshot.hosts.map(({ hostname }) => hostname),
       ...scoreItem(snapshot.score),
-      sha256: createHash('sha256').update(bytes).digest('hex'),
+      sha256,
       document,
     },
   }

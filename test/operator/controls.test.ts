@@ -204,6 +204,18 @@ test('an evaluation does not count for a host that holds another report than it'
   })
 })
 
+test('an export is an event that names its digest', async () => {
+  const { body } = await cklb('web-1')
+  const [event] = await world.rows(
+    `select convert_from(body, 'UTF8')::jsonb as body from audit_event where type = 'control.exported' order by id desc limit 1`,
+  )
+  expect(event?.['body']).toMatchObject({
+    format: 'cklb',
+    sha256: body['sha256'],
+    actor: { kind: 'operator', name: 'viewer of a test' },
+  })
+})
+
 test('the same question gives the same bytes', async () => {
   const query = `&as_of=${encodeURIComponent(ago(0.5).toISOString())}`
   expect((await cklb('web-1', query)).body['sha256']).toBe((await cklb('web-1', query)).body['sha256'])
