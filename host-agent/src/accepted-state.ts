@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import * as z from 'zod'
 import { writeDurably } from './durable-write.ts'
 
 /** The last state that the control plane has accepted; heartbeats may stand for it. */
@@ -30,10 +29,14 @@ export async function acceptedStateIn(file: string): Promise<AcceptedState> {
 
 async function readDigest(file: string): Promise<string | null> {
   try {
-    return SHAPE.parse(JSON.parse(await readFile(file, 'utf8'))).state_digest
+    const content: unknown = JSON.parse(await readFile(file, 'utf8'))
+    const digest = isVersion1(content) ? content.state_digest : null
+    return typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest) ? digest : null
   } catch {
     return null
   }
 }
 
-const SHAPE = z.object({ v: z.literal(1), state_digest: z.string().regex(/^[0-9a-f]{64}$/) })
+function isVersion1(content: unknown): content is { readonly v: 1; readonly state_digest?: unknown } {
+  return typeof content === 'object' && content !== null && 'v' in content && content.v === 1
+}

@@ -4,6 +4,8 @@ export type CommandName = 'run' | 'enroll' | 'rotate-key' | 'observe' | 'check-c
 export type CommandLine = {
   readonly command: CommandName
   readonly json: boolean
+  /** `observe --controls`. */
+  readonly controls: boolean
   readonly configFile?: string | undefined
   readonly tokenFile?: string | undefined
   readonly configuration?: string | undefined
@@ -32,6 +34,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
   return {
     command,
     json: values.json ?? false,
+    controls: values.controls ?? false,
     configFile: values.config,
     tokenFile: values['token-file'],
     configuration: values.configuration,
@@ -58,6 +61,7 @@ const OPTIONS = {
   'check-config': { type: 'boolean' },
   json: { type: 'boolean' },
   once: { type: 'boolean' },
+  controls: { type: 'boolean' },
   config: { type: 'string' },
   'token-file': { type: 'string' },
   configuration: { type: 'string' },
@@ -79,6 +83,7 @@ export const USAGE = `host-agent: tells the control plane what this NixOS host i
              [--configuration NAME]   the configuration of the flake that it follows; its host name by default
   host-agent rotate-key               replace the key of this host
   host-agent observe --once           print what would be reported, send nothing
+  host-agent observe --controls       print the facts that controls are judged by, send nothing
   host-agent --check-config           read the configuration and say everything that is wrong with it
 
   --config FILE        TOML or JSON; default CRYSTAL_FORGE_CONFIG, then /var/lib/crystal-forge-agent/config.toml

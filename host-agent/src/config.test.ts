@@ -44,6 +44,7 @@ describe('the configuration', () => {
       stateDirectory: '/var/lib/crystal-forge-agent',
       root: '/',
       caFile: null,
+      controlFactsIntervalMs: 86_400_000,
       heartbeatIntervalMs: 600_000,
       spool: { bytesMax: 16_777_216, ageMaxMs: 2_592_000_000 },
     })

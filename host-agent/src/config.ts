@@ -16,6 +16,8 @@ export type Config = {
   readonly caFile: string | null
   /** Until the control plane names another interval. */
   readonly heartbeatIntervalMs: number
+  /** How often the facts that controls are judged by are collected, besides at start and after a switch; null for never. */
+  readonly controlFactsIntervalMs: number | null
   readonly spool: { readonly bytesMax: number; readonly ageMaxMs: number }
 }
 
@@ -52,6 +54,7 @@ export function readConfig(
     root: section.absolutePath('root') ?? '/',
     caFile: section.absolutePath('ca_file'),
     heartbeatIntervalMs: section.duration('heartbeat_interval', 5_000, 3_600_000) ?? 600_000,
+    controlFactsIntervalMs: controlFactsInterval(section),
     spool: {
       bytesMax: section.integer('spool_max_bytes', 65_536, 1_073_741_824) ?? 16 * 1024 * 1024,
       ageMaxMs: section.duration('spool_max_age', 60_000, 366 * 86_400_000) ?? 30 * 86_400_000,
@@ -70,6 +73,12 @@ export function readConfig(
     return { ok: false, faults }
   }
   return { ok: true, config: { endpoint, privateKeyFile, ...settings } }
+}
+
+/** Both keys are read, so that neither is unknown. */
+function controlFactsInterval(section: Section): number | null {
+  const interval = section.duration('control_facts_interval', 3_600_000, 7 * 86_400_000) ?? 86_400_000
+  return (section.flag('control_facts') ?? true) ? interval : null
 }
 
 function asFault({ key, message }: EndpointFault): ConfigFault {

@@ -2,8 +2,8 @@ import http from 'node:http'
 import https from 'node:https'
 import {
   parseRetryAfterMs,
-  problem,
   type RequestToSign,
+  readProblem,
   type SignatureHeaders,
 } from '@crystal-forge/protocol'
 import type { Endpoint } from './endpoint.ts'
@@ -112,14 +112,14 @@ async function readReply(message: http.IncomingMessage, now: () => Date): Promis
   const body = parseJson(Buffer.concat(chunks).toString('utf8'))
   if (status >= 200 && status < 300) return { kind: 'success', status, body }
   const isProblem = message.headers['content-type']?.startsWith('application/problem+json') ?? false
-  const parsed = problem.safeParse(isProblem ? body : null)
+  const problem = readProblem(isProblem ? body : null)
   const retryAfter = message.headers['retry-after']
   return {
     kind: 'refusal',
     status,
-    code: parsed.data?.code ?? null,
-    detail: parsed.data?.detail?.slice(0, DETAIL_CHARACTERS_MAX) ?? null,
-    serverTime: parsed.data?.server_time ?? null,
+    code: problem?.code ?? null,
+    detail: problem?.detail?.slice(0, DETAIL_CHARACTERS_MAX) ?? null,
+    serverTime: problem?.server_time ?? null,
     retryAfterMs: retryAfter === undefined ? null : boundedRetryAfter(retryAfter, now()),
   }
 }

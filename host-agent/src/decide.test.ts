@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { SystemPaths } from './collectors/system-paths.ts'
 import {
   decideContent,
+  decideFactsVerdict,
   decideStep,
   decideVerdict,
   needsAttention,
@@ -22,6 +23,9 @@ const quiet: Situation = {
   lookNotBefore: 0,
   reportsWaiting: false,
   sendNotBefore: 0,
+  collectAt: Number.POSITIVE_INFINITY,
+  factsWaiting: false,
+  factsNotBefore: 0,
 }
 
 describe('the next step', () => {
@@ -55,6 +59,22 @@ describe('the next step', () => {
       { started: false, lookNotBefore: 9000 },
       'wait 8000 look',
     ],
+    ['collects facts when it is time', { collectAt: 1000 }, 'collect'],
+    [
+      'collects no facts before the first report',
+      { started: false, collectAt: 0, lookNotBefore: 9000 },
+      'wait 8000 look',
+    ],
+    ['reports before it collects', { collectAt: 0, now: 5000 }, 'report due'],
+    ['sends a report before facts', { factsWaiting: true, reportsWaiting: true }, 'send'],
+    ['sends facts', { factsWaiting: true }, 'send-facts'],
+    [
+      'holds facts back while a report cannot be delivered',
+      { factsWaiting: true, reportsWaiting: true, sendNotBefore: 3000 },
+      'wait 2000 retry',
+    ],
+    ['waits for the next look at the controls', { collectAt: 3000 }, 'wait 2000 facts'],
+    ['waits out a backoff of facts', { factsWaiting: true, factsNotBefore: 2500 }, 'wait 1500 facts'],
     ['waits for the later of report and look', { lookNotBefore: 9000 }, 'wait 8000 look'],
     [
       'waits for a retry before the next look',
@@ -265,5 +285,41 @@ describe('the time of the next report', () => {
     [86_400, 0.999999, 3_960_000],
   ])('is %i s with chance %f: %i ms', (seconds, random, ms) => {
     expect(nextReportMs(seconds, random)).toBeCloseTo(ms, -1)
+  })
+})
+
+describe('the verdict on facts of controls', () => {
+  const refusal = (status: number, code: string | null): Reply => ({
+    kind: 'refusal',
+    status,
+    code,
+    detail: null,
+    serverTime: null,
+    retryAfterMs: null,
+  })
+  it.each<[Exclude<Reply, { kind: 'answer' }> | { kind: 'success' }, number, string]>([
+    [{ kind: 'success' }, 1, 'accepted'],
+    [{ kind: 'unreachable', because: 'x' }, 1, 'retry'],
+    ...(
+      [
+        [503, 'busy', 1, 'retry'],
+        [404, null, 1, 'retry'],
+        [404, 'no_route', 1, 'unwanted'],
+        [401, 'signature_refused', 1, 'retry'],
+        [401, 'clock_skew', 1, 'retry'],
+        [400, 'digest_mismatch', 1, 'retry'],
+        [400, 'invalid_body', 1, 'set-aside'],
+        [413, 'body_too_large', 1, 'set-aside'],
+        [403, 'identity_mismatch', 1, 'set-aside'],
+        [409, 'replayed', 1, 'sign-again'],
+        [409, 'replayed', 5, 'set-aside'],
+      ] as const
+    ).map(([status, code, attempt, kind]): [Exclude<Reply, { kind: 'answer' }>, number, string] => [
+      refusal(status, code) as Exclude<Reply, { kind: 'answer' }>,
+      attempt,
+      kind,
+    ]),
+  ])('%j at attempt %i is %s', (reply, attempt, kind) => {
+    expect(decideFactsVerdict(reply, attempt).kind).toBe(kind)
   })
 })

@@ -17,20 +17,43 @@ export type Situation = {
   readonly lookNotBefore: number
   readonly reportsWaiting: boolean
   readonly sendNotBefore: number
+  /** When the facts of controls are to be collected; infinite while they are, and where nobody wants them. */
+  readonly collectAt: number
+  readonly factsWaiting: boolean
+  readonly factsNotBefore: number
 }
 export type Occasion = 'startup' | 'change' | 'state-wanted' | 'due'
 export type Step =
   | { readonly kind: 'report'; readonly occasion: Occasion }
   | { readonly kind: 'send' }
-  | { readonly kind: 'wait'; readonly ms: number; readonly until: 'report' | 'retry' | 'look' }
+  | { readonly kind: 'collect' }
+  | { readonly kind: 'send-facts' }
+  | { readonly kind: 'wait'; readonly ms: number; readonly until: 'report' | 'retry' | 'look' | 'facts' }
 
-/** What to do next. Looking comes before sending, so that a long spool never hides a change. */
+/**
+ * What to do next. Looking comes before sending, so that a long spool never hides a change; facts of controls come last, so that they never
+ * hold up a report.
+ */
 export function decideStep(situation: Situation): Step {
-  const { now, lookNotBefore, reportDueAt, sendNotBefore } = situation
+  const { now, lookNotBefore, sendNotBefore } = situation
   if (situation.changed) return { kind: 'report', occasion: situation.started ? 'change' : 'startup' }
   const occasion = occasionOf(situation)
   if (occasion !== null && now >= lookNotBefore) return { kind: 'report', occasion }
   if (situation.reportsWaiting && now >= sendNotBefore) return { kind: 'send' }
+  if (situation.started && now >= situation.collectAt) return { kind: 'collect' }
+  const factsAt = factsDueAt(situation)
+  if (now >= factsAt) return { kind: 'send-facts' }
+  const wait = waitForReports(situation, occasion)
+  const facts = Math.min(factsAt, situation.started ? situation.collectAt : Number.POSITIVE_INFINITY) - now
+  return facts < wait.ms ? { kind: 'wait', ms: facts, until: 'facts' } : wait
+}
+
+function factsDueAt({ factsWaiting, reportsWaiting, factsNotBefore }: Situation): number {
+  return factsWaiting && !reportsWaiting ? factsNotBefore : Number.POSITIVE_INFINITY
+}
+
+function waitForReports(situation: Situation, occasion: Occasion | null): Extract<Step, { kind: 'wait' }> {
+  const { now, lookNotBefore, reportDueAt, sendNotBefore } = situation
   const lookAt = occasion === null ? Math.max(reportDueAt, lookNotBefore) : lookNotBefore
   if (situation.reportsWaiting && sendNotBefore <= lookAt) {
     return { kind: 'wait', ms: sendNotBefore - now, until: 'retry' }
@@ -134,6 +157,36 @@ export function decideVerdict(
   }
   return retry('slow')
 }
+
+export type FactsVerdict =
+  | { readonly kind: 'accepted' }
+  /** The control plane has no such route: an earlier version. Facts are not collected again before a switch or a restart. */
+  | { readonly kind: 'unwanted' }
+  | Extract<Verdict, { kind: 'set-aside' | 'sign-again' | 'retry' }>
+
+/** What a reply means for the oldest facts; as for reports, only words of the control plane itself take them out of the spool. */
+export function decideFactsVerdict(reply: FactsReply, attempt: number): FactsVerdict {
+  if (reply.kind === 'success') return { kind: 'accepted' }
+  if (reply.kind === 'unreachable')
+    return { kind: 'retry', pace: 'usual', because: reply.because, floorMs: null }
+  const { status, code } = reply
+  const because = `${status} ${code ?? 'without a code'}${reply.detail === null ? '' : `: ${reply.detail}`}`
+  const retry = { kind: 'retry' as const, pace: 'slow' as const, because, floorMs: reply.retryAfterMs }
+  if (
+    status >= 500 ||
+    code === null ||
+    code === 'clock_skew' ||
+    code === 'expired' ||
+    ABOUT_THE_WAY.has(code)
+  )
+    return retry
+  if (code === 'no_route') return { kind: 'unwanted' }
+  if (status === 409 && attempt < SIGNATURES_MAX) return { kind: 'sign-again' }
+  if ([400, 409, 413, 422].includes(status) || code === 'identity_mismatch')
+    return { kind: 'set-aside', because }
+  return retry
+}
+export type FactsReply = Exclude<Reply, { kind: 'answer' }> | { readonly kind: 'success' }
 
 /** Whether a verdict needs a person: the control plane does not take this host. */
 export function needsAttention(reply: Reply): boolean {

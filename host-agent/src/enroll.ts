@@ -4,7 +4,6 @@ import {
   type SecretSeed,
   signRequestTwice,
 } from '@crystal-forge/protocol'
-import * as z from 'zod'
 import type { ControlPlane, HttpReply } from './control-plane.ts'
 import { type HostKey, readHostKey, writeNewKey } from './key-files.ts'
 import { freshNonce, isKeyKnown, postReport } from './send-report.ts'
@@ -55,8 +54,8 @@ export async function enroll(
     signal,
   )
   if (reply.kind !== 'success') return await explain(reply, { controlPlane, hostname, key }, signal)
-  const system = ANSWER.safeParse(reply.body).data?.system
-  return { kind: 'done', keyId: key.keyId, keyFile: key.file, ...(system === undefined ? {} : { system }) }
+  const system = systemIn(reply.body)
+  return { kind: 'done', keyId: key.keyId, keyFile: key.file, ...(system === null ? {} : { system }) }
 }
 
 /** A refusal may only mean that an earlier attempt had arrived: then the key is known already. */
@@ -96,4 +95,7 @@ async function isTaken(
   return isKeyKnown(await postReport(controlPlane, body, key, signal))
 }
 
-const ANSWER = z.object({ system: z.string().max(64) })
+function systemIn(answer: unknown): string | null {
+  const system = typeof answer === 'object' && answer !== null && 'system' in answer ? answer.system : null
+  return typeof system === 'string' && system.length <= 64 ? system : null
+}

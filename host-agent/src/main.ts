@@ -6,8 +6,10 @@ import { acceptedStateIn } from './accepted-state.ts'
 import { AGENT_VERSION } from './agent-version.ts'
 import { type CommandLine, EXIT, parseCommandLine, USAGE } from './command-line.ts'
 import { type Config, DEFAULT_CONFIG_FILE, readConfig } from './config.ts'
+import { collectInChild, factsChainIn } from './control-facts.ts'
 import { type ControlPlane, controlPlaneAt } from './control-plane.ts'
-import { enroll, type KeyOutcome } from './enroll.ts'
+import type { KeyOutcome } from './enroll.ts'
+import type { FactsPorts } from './facts-round.ts'
 import { jsonLog, type Log, reason } from './json-log.ts'
 import { readHostKeys } from './key-files.ts'
 import { observe, readHostname } from './observe.ts'
@@ -15,8 +17,7 @@ import { stateReport } from './report.ts'
 import { reportFilesIn } from './report-files.ts'
 import { reportLoop } from './report-loop.ts'
 import { rootedTree } from './rooted-tree.ts'
-import { rotateKey } from './rotate-key.ts'
-import { reportSender } from './send-report.ts'
+import { factsSender, reportSender } from './send-report.ts'
 import { openSpool } from './spool.ts'
 import { parseToken } from './token.ts'
 import { watchSystemPaths } from './watch.ts'
@@ -38,11 +39,11 @@ async function main(argv: readonly string[], processEnvironment: Environment): P
     case 'version':
       return print(`${AGENT_VERSION}\n`)
     case 'observe':
-      return await observeOnce(line, environment)
+      return await (line.controls ? observeControls(line, environment) : observeOnce(line, environment))
     case 'check-config':
       return await withConfig(line, environment, async (config) => checkConfig(line, config))
     case 'run':
-      return await withConfig(line, environment, (config) => run(config, stopSignal()))
+      return await withConfig(line, environment, (config) => run(config, environment, stopSignal()))
     case 'enroll':
     case 'rotate-key':
       return await withConfig(line, environment, (config) => changeKey(line, config, stopSignal()))
@@ -81,7 +82,7 @@ function stopSignal(): AbortSignal {
   return stop.signal
 }
 
-async function run(config: Config, signal: AbortSignal): Promise<number> {
+async function run(config: Config, environment: Environment, signal: AbortSignal): Promise<number> {
   const log = stderrLog()
   const tree = rootedTree(config.root)
   try {
@@ -100,10 +101,12 @@ async function run(config: Config, signal: AbortSignal): Promise<number> {
       send: reportSender({ controlPlane, keyFile: config.privateKeyFile, log }),
       log,
       now: () => new Date(),
-      monotonicMs: () => performance.now(),
+      // Not performance.now(): that loads a module of two megabytes.
+      monotonicMs: () => Number(process.hrtime.bigint() / 1_000_000n),
       random: Math.random,
       newReportId: () => randomBytes(16).toString('base64url'),
       heartbeatIntervalMs: config.heartbeatIntervalMs,
+      facts: await factsPorts(config, environment, controlPlane),
     })
     watchSystemPaths({ tree, onChange: (seen) => loop.changed(seen), log }, signal)
     log('info', 'started', {
@@ -122,6 +125,24 @@ async function run(config: Config, signal: AbortSignal): Promise<number> {
   }
 }
 
+async function factsPorts(
+  config: Config,
+  environment: Environment,
+  controlPlane: ControlPlane,
+): Promise<FactsPorts | null> {
+  if (config.controlFactsIntervalMs === null) return null
+  const file = path.join(config.stateDirectory, 'facts-chain.json')
+  const chain = await factsChainIn(file, () => randomBytes(16).toString('base64url'))
+  const [, script = ''] = process.argv
+  const command = [process.execPath, ...process.execArgv, script] as const
+  const child = { ...environment, CRYSTAL_FORGE__CLIENT__ROOT: config.root }
+  return {
+    source: { ...chain, collect: (signal) => collectInChild(command, child, signal) },
+    send: factsSender({ controlPlane, keyFile: config.privateKeyFile }),
+    intervalMs: config.controlFactsIntervalMs,
+  }
+}
+
 async function changeKey(line: CommandLine, config: Config, signal: AbortSignal): Promise<number> {
   try {
     const hostname = await readHostname(rootedTree(config.root))
@@ -131,8 +152,8 @@ async function changeKey(line: CommandLine, config: Config, signal: AbortSignal)
     const { configuration } = line
     const outcome =
       line.command === 'rotate-key'
-        ? await rotateKey(common, signal)
-        : await enroll(
+        ? await (await import('./rotate-key.ts')).rotateKey(common, signal)
+        : await (await import('./enroll.ts')).enroll(
             {
               ...common,
               token: await readToken(line),
@@ -184,6 +205,30 @@ async function observeOnce(line: CommandLine, environment: Environment): Promise
   if (!seen.ok) return complain(seen.because, EXIT.failed)
   const report = stateReport(seen.observation, 'startup', { reportId: 'not-sent-observed', at: new Date() })
   return print(`${JSON.stringify(report, null, line.json ? 0 : 2)}\n`)
+}
+
+/** Loaded only here: the process that waits never needs it. */
+async function observeControls(line: CommandLine, environment: Environment): Promise<number> {
+  const result = await loadConfig(line, environment)
+  const root = result.ok ? result.config.root : (environment['CRYSTAL_FORGE__CLIENT__ROOT'] ?? '/')
+  const [{ collectFacts }, { COLLECTORS }, { QUESTIONS }, programs] = await Promise.all([
+    import('./controls/collect-facts.ts'),
+    import('./controls/collectors.ts'),
+    import('./controls/questions.generated.ts'),
+    import('./controls/run-program.ts'),
+  ])
+  const host = {
+    tree: rootedTree(root),
+    run: root === '/' ? programs.runProgramIn() : programs.runNothing,
+    now: () => new Date(),
+    monotonicMs: () => performance.now(),
+  }
+  try {
+    const facts = await collectFacts(host, QUESTIONS, COLLECTORS)
+    return print(`${JSON.stringify(facts, null, line.json ? 0 : 2)}\n`)
+  } catch (error) {
+    return complain(reason(error), EXIT.failed)
+  }
 }
 
 function checkConfig(line: CommandLine, config: Config): number {

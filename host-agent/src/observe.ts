@@ -1,5 +1,5 @@
 import os from 'node:os'
-import { type Fingerprint, hostname as hostnameText } from '@crystal-forge/protocol'
+import { type Fingerprint, isHostname } from '@crystal-forge/protocol'
 import { collectBoard } from './collectors/board.ts'
 import { collectFailedUnits } from './collectors/failed-units.ts'
 import { collectMemoryBytes } from './collectors/memory.ts'
@@ -67,8 +67,8 @@ export async function observe(tree: RootedTree): Promise<Observed> {
 
 export async function readHostname(tree: RootedTree): Promise<string | null> {
   for (const file of ['/proc/sys/kernel/hostname', '/etc/hostname']) {
-    const name = hostnameText.safeParse(await tree.text(file))
-    if (name.success) return name.data
+    const name = await tree.text(file)
+    if (isHostname(name)) return name
   }
   return null
 }

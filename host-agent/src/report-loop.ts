@@ -12,6 +12,7 @@ import {
   type Verdict,
 } from './decide.ts'
 import { doorbell } from './doorbell.ts'
+import { type FactsPorts, FactsRound } from './facts-round.ts'
 import { type Log, reason } from './json-log.ts'
 import type { Observation, Observed } from './observe.ts'
 import { heartbeatReport, stateReport } from './report.ts'
@@ -32,6 +33,8 @@ export type ReportLoopPorts = {
   readonly newReportId: () => string
   /** Until the control plane names another interval. */
   readonly heartbeatIntervalMs: number
+  /** The facts that controls are judged by; null where they are not wanted. */
+  readonly facts: FactsPorts | null
 }
 export type ReportLoop = {
   /** Reports until the signal is aborted; then finishes what it has in hand and resolves. */
@@ -52,6 +55,7 @@ type Outgoing = { readonly report: AgentReport; readonly body: Uint8Array; reado
 class Loop {
   readonly #ports: ReportLoopPorts
   readonly #bell = doorbell()
+  readonly #facts: FactsRound | null
   #started = false
   #changes: SystemPaths[] = []
   #stateWanted = false
@@ -71,6 +75,8 @@ class Loop {
 
   constructor(ports: ReportLoopPorts) {
     this.#ports = ports
+    const ring = () => this.#bell.ring()
+    this.#facts = ports.facts === null ? null : new FactsRound(ports.facts, { ...ports, ring })
   }
 
   changed(seen: readonly SystemPaths[]): void {
@@ -90,6 +96,7 @@ class Loop {
         lookNotBefore: this.#lookNotBefore,
         reportsWaiting: outgoing !== null,
         sendNotBefore: this.#sendNotBefore,
+        ...((await this.#facts?.situation()) ?? NO_FACTS),
       })
       switch (step.kind) {
         case 'report':
@@ -97,6 +104,12 @@ class Loop {
           break
         case 'send':
           if (outgoing !== null) await this.#sendOne(outgoing, signal)
+          break
+        case 'collect':
+          this.#facts?.collect(signal)
+          break
+        case 'send-facts':
+          await this.#facts?.sendOldest(signal)
           break
         case 'wait':
           await this.#bell.wait(step.ms, signal)
@@ -165,13 +178,15 @@ class Loop {
 
   async #keep(report: AgentReport, paths: SystemPaths): Promise<void> {
     const { log, spool } = this.#ports
+    if (this.#reportedPaths !== null && this.#reportedPaths.current !== paths.current)
+      this.#facts?.systemChanged()
     this.#reportedPaths = paths
     const held = this.#held?.report
     try {
       for (const one of held === undefined ? [report] : [held, report]) {
         const dropped = await spool.append(one)
         if (one === held) this.#held = null
-        if (dropped.states + dropped.heartbeats > 0) this.#tellDropped(dropped)
+        if (dropped.states + dropped.heartbeats + dropped.facts > 0) this.#tellDropped(dropped)
       }
     } catch (error) {
       log('error', 'cannot spool a report; the newest is held in memory until it is sent', {
@@ -332,6 +347,7 @@ class Loop {
 }
 
 const LOOK_AGAIN_MS = 60_000
+const NO_FACTS = { collectAt: Number.POSITIVE_INFINITY, factsWaiting: false, factsNotBefore: 0 }
 const PACES = {
   usual: { baseMs: 2_000, maxMs: 300_000, floorMs: 0 },
   slow: { baseMs: 60_000, maxMs: 900_000, floorMs: 15_000 },

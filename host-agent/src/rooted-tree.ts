@@ -97,14 +97,14 @@ async function readBytes(file: string, bytesMax: number): Promise<Uint8Array | n
   try {
     const handle = await open(file, 'r')
     try {
-      const buffer = new Uint8Array(bytesMax)
+      let buffer = new Uint8Array(Math.min(FIRST_BYTES, bytesMax))
       let length = 0
-      while (length < bytesMax) {
-        const { bytesRead } = await handle.read(buffer, length, bytesMax - length, null)
-        if (bytesRead === 0) break
+      for (;;) {
+        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, null)
         length += bytesRead
+        if (bytesRead === 0 || length === bytesMax) return buffer.subarray(0, length)
+        if (length === buffer.length) buffer = enlarged(buffer, bytesMax)
       }
-      return buffer.subarray(0, length)
     } finally {
       await handle.close()
     }
@@ -113,6 +113,14 @@ async function readBytes(file: string, bytesMax: number): Promise<Uint8Array | n
   }
 }
 
+function enlarged(buffer: Uint8Array<ArrayBuffer>, bytesMax: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(buffer.length * 4, bytesMax))
+  larger.set(buffer)
+  return larger
+}
+
+/** Most files of /proc and /sys are smaller, and dozens are read at once. */
+const FIRST_BYTES = 4096
 /** The kernel's own limit. */
 const LINKS_MAX = 40
 /** The largest file that is read is /proc/cpuinfo: 1.5 KiB a core. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { reportAnswer, signRequest } from '@crystal-forge/protocol'
+import { readControlFactsAnswer, readReportAnswer, signRequest } from '@crystal-forge/protocol'
 import type { ControlPlane, HttpReply } from './control-plane.ts'
-import type { Reply } from './decide.ts'
+import type { FactsReply, Reply } from './decide.ts'
 import { type Log, reason } from './json-log.ts'
 import { type HostKey, pendingKeyFile, promotePendingKey, readHostKeys } from './key-files.ts'
 
@@ -36,6 +36,35 @@ export function reportSender(options: {
   }
 }
 
+/** Sends the bytes of control facts, signed now, with the key that reports are sent with. Never rejects. */
+export type SendFacts = (body: Uint8Array, signal: AbortSignal) => Promise<FactsReply>
+
+export function factsSender(options: {
+  readonly controlPlane: ControlPlane
+  readonly keyFile: string
+}): SendFacts {
+  return async (body, signal) => {
+    let reply: HttpReply = { kind: 'unreachable', because: 'there is no key' }
+    try {
+      for (const key of await readHostKeys(options.keyFile)) {
+        reply = await postSigned(
+          { controlPlane: options.controlPlane, target: '/v1/agent/control-facts', body, key },
+          signal,
+        )
+        if (!isKeyRefused(reply)) break
+      }
+    } catch (error) {
+      return { kind: 'unreachable', because: reason(error) }
+    }
+    if (reply.kind !== 'success') return reply
+    if (readControlFactsAnswer(reply.body) !== null) return { kind: 'success' }
+    return {
+      kind: 'unreachable',
+      because: `status ${reply.status} with a body that is no answer to control facts`,
+    }
+  }
+}
+
 /** Posts a report under a fresh nonce. */
 export function postReport(
   controlPlane: ControlPlane,
@@ -43,9 +72,22 @@ export function postReport(
   key: HostKey,
   signal: AbortSignal,
 ): Promise<HttpReply> {
+  return postSigned({ controlPlane, target: '/v1/agent/reports', body, key }, signal)
+}
+
+function postSigned(
+  what: {
+    readonly controlPlane: ControlPlane
+    readonly target: string
+    readonly body: Uint8Array
+    readonly key: HostKey
+  },
+  signal: AbortSignal,
+): Promise<HttpReply> {
+  const { controlPlane, target, body, key } = what
   const sign = (request: Parameters<Parameters<ControlPlane['post']>[2]>[0]) =>
     signRequest({ ...request, seed: key.seed, keyId: key.keyId, nonce: freshNonce() })
-  return controlPlane.post('/v1/agent/reports', body, sign, signal)
+  return controlPlane.post(target, body, sign, signal)
 }
 
 /** The one answer for an unknown key, a revoked key and a signature that does not verify. */
@@ -76,8 +118,8 @@ async function promote(keyFile: string, key: HostKey, log: Log): Promise<void> {
 
 function asReply(reply: HttpReply): Reply {
   if (reply.kind !== 'success') return reply
-  const answer = reportAnswer.safeParse(reply.body)
-  if (answer.success) return { kind: 'answer', answer: answer.data }
+  const answer = readReportAnswer(reply.body)
+  if (answer !== null) return { kind: 'answer', answer }
   return { kind: 'unreachable', because: `status ${reply.status} with a body that is no answer to a report` }
 }
 

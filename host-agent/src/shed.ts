@@ -1,7 +1,7 @@
-/** A report that waits to be sent. */
+/** A message that waits to be sent: a report, or facts that controls are judged by. */
 export type Waiting = {
   readonly sequence: number
-  readonly kind: 'state' | 'heartbeat'
+  readonly kind: 'state' | 'heartbeat' | 'facts'
   readonly bytes: number
   /** When it was spooled, milliseconds since the epoch. */
   readonly at: number
@@ -9,8 +9,8 @@ export type Waiting = {
 export type SpoolLimits = { readonly bytesMax: number; readonly ageMaxMs: number }
 
 /**
- * Which reports must go, in order of their sequence, so that the rest fits the limits: those beyond the age, then the oldest heartbeats, and
- * states only when nothing else remains. The newest state always stays, because heartbeats stand for it. Pure.
+ * Which reports must go, in order of their sequence, so that the rest fits the limits: those beyond the age, then the oldest heartbeats, then
+ * facts, and states only when nothing else remains. The newest state always stays, because heartbeats stand for it. Pure.
  * @param waiting in order of their sequence.
  */
 export function shed<Entry extends Waiting>(
@@ -21,7 +21,7 @@ export function shed<Entry extends Waiting>(
   const newestState = waiting.findLast((one) => one.kind === 'state')
   const gone = new Set(waiting.filter((one) => one !== newestState && now - one.at > limits.ageMaxMs))
   let bytes = waiting.reduce((sum, one) => sum + (gone.has(one) ? 0 : onDisk(one)), 0)
-  for (const kind of ['heartbeat', 'state'] as const) {
+  for (const kind of ['heartbeat', 'facts', 'state'] as const) {
     for (const one of waiting) {
       if (bytes <= limits.bytesMax) break
       if (one.kind !== kind || one === newestState || gone.has(one)) continue

@@ -67,10 +67,29 @@ describe('the spool', () => {
     await spool.append(reportOf('state', 1))
     await spool.append(reportOf('heartbeat', 2))
     await spool.append(reportOf('heartbeat', 3))
-    expect(await spool.append(reportOf('state', 4))).toEqual({ states: 0, heartbeats: 1 })
-    expect(await spool.append(reportOf('state', 5))).toEqual({ states: 0, heartbeats: 1 })
-    expect(await spool.append(reportOf('state', 6))).toEqual({ states: 1, heartbeats: 0 })
+    expect(await spool.append(reportOf('state', 4))).toEqual({ states: 0, heartbeats: 1, facts: 0 })
+    expect(await spool.append(reportOf('state', 5))).toEqual({ states: 0, heartbeats: 1, facts: 0 })
+    expect(await spool.append(reportOf('state', 6))).toEqual({ states: 1, heartbeats: 0, facts: 0 })
     expect(await drain(spool)).toEqual(['report-000000000004', 'report-000000000005', 'report-000000000006'])
+  })
+
+  it('keeps facts apart from reports, and drops them after heartbeats and before states', async () => {
+    const files = memoryReportFiles()
+    const { spool } = open(files, { blocks: 4 })
+    const facts = (text: string) => new TextEncoder().encode(text)
+    await spool.appendFacts(facts('one'))
+    await spool.append(reportOf('state', 1))
+    await spool.appendFacts(facts('two'))
+    await spool.append(reportOf('heartbeat', 2))
+    expect((await spool.head())?.report.report_id).toBe('report-000000000001')
+    expect(new TextDecoder().decode((await open(files, { blocks: 4 }).spool.factsHead())?.body)).toBe('one')
+    expect(await spool.append(reportOf('state', 3))).toEqual({ states: 0, heartbeats: 1, facts: 0 })
+    expect(await spool.append(reportOf('state', 4))).toEqual({ states: 0, heartbeats: 0, facts: 1 })
+    const head = await spool.factsHead()
+    expect(new TextDecoder().decode(head?.body)).toBe('two')
+    if (head !== null) await spool.remove(head.entry)
+    expect(await spool.factsHead()).toBeNull()
+    expect(await drain(spool)).toHaveLength(3)
   })
 
   it('drops what is too old, but for the newest state', async () => {
@@ -80,7 +99,7 @@ describe('the spool', () => {
     await spool.append(reportOf('state', 2))
     await spool.append(reportOf('heartbeat', 3))
     now += 1001
-    expect(await spool.append(reportOf('heartbeat', 4))).toEqual({ states: 1, heartbeats: 1 })
+    expect(await spool.append(reportOf('heartbeat', 4))).toEqual({ states: 1, heartbeats: 1, facts: 0 })
     expect(await drain(spool)).toEqual(['report-000000000002', 'report-000000000004'])
   })
 
@@ -173,7 +192,7 @@ async function runActions(actions: readonly Failing[]): Promise<void> {
     const before = idsIn(files)
     let whole = before
     let failed = false
-    let dropped = { states: 0, heartbeats: 0 }
+    let dropped = { states: 0, heartbeats: 0, facts: 0 }
     files.fail = failure === null ? null : { ...failure }
     try {
       switch (one.kind) {

@@ -1,11 +1,13 @@
-import { type AgentReport, agentReport } from '@crystal-forge/protocol'
+import { type AgentReport, looksLikeReport, stateDigest } from '@crystal-forge/protocol'
 import type { ReportFiles } from './report-files.ts'
 import { type SpoolLimits, shed, type Waiting } from './shed.ts'
 
 /** A report that waits, as it was written: it is sent with these bytes and this id until the control plane has answered. */
 export type Spooled = Waiting & { readonly name: string }
 export type Head = { readonly entry: Spooled; readonly report: AgentReport; readonly body: Uint8Array }
-export type Dropped = { readonly states: number; readonly heartbeats: number }
+/** Facts of controls that wait; their content is nobody's business here. */
+export type FactsHead = { readonly entry: Spooled; readonly body: Uint8Array }
+export type Dropped = { readonly states: number; readonly heartbeats: number; readonly facts: number }
 
 /**
  * Reports in the order in which they were made, one file each, durable against loss of power and bounded by size and age.
@@ -15,6 +17,9 @@ export type Dropped = { readonly states: number; readonly heartbeats: number }
 export type Spool = {
   /** Durable when it resolves. Answers what had to go to make room. */
   append(report: AgentReport): Promise<Dropped>
+  appendFacts(body: Uint8Array): Promise<Dropped>
+  /** The oldest facts. */
+  factsHead(): Promise<FactsHead | null>
   /** The oldest report; what cannot be read is quarantined on the way. */
   head(): Promise<Head | null>
   /** The newest state that waits. */
@@ -81,23 +86,30 @@ export function openSpool(options: {
     }
   }
 
+  const append = (kind: Waiting['kind'], body: Uint8Array): Promise<Dropped> =>
+    changing(async (entries) => {
+      const entry = { sequence: next++, kind, bytes: body.length, at: now().getTime() }
+      const name = fileName(entry)
+      await files.write(name, body)
+      entries.push({ ...entry, name })
+      const gone = shed(entries, limits, entry.at)
+      for (const one of gone) {
+        await files.remove('spool', one.name)
+        drop(entries, one)
+      }
+      return countDropped(gone)
+    })
+
   return {
-    append: (report) =>
-      changing(async (entries) => {
-        const body = new TextEncoder().encode(JSON.stringify(report))
-        const entry = { sequence: next++, kind: report.kind, bytes: body.length, at: now().getTime() }
-        const name = fileName(entry)
-        await files.write(name, body)
-        entries.push({ ...entry, name })
-        const gone = shed(entries, limits, entry.at)
-        for (const one of gone) {
-          await files.remove('spool', one.name)
-          drop(entries, one)
-        }
-        const states = gone.filter((one) => one.kind === 'state').length
-        return { states, heartbeats: gone.length - states }
-      }),
-    head: () => firstReadable((entries) => entries[0]),
+    append: (report) => append(report.kind, new TextEncoder().encode(JSON.stringify(report))),
+    appendFacts: (body) => append('facts', body),
+    head: () => firstReadable((entries) => entries.find((one) => one.kind !== 'facts')),
+    async factsHead() {
+      const entry = (await load()).find((one) => one.kind === 'facts')
+      // Whatever comes of reading it, the directory is looked at again afterwards.
+      index = null
+      return entry === undefined ? null : { entry, body: await files.read(entry.name) }
+    },
     newestState: async () =>
       (await firstReadable((entries) => entries.findLast((one) => one.kind === 'state')))?.report ?? null,
     remove: (entry) =>
@@ -108,6 +120,11 @@ export function openSpool(options: {
     quarantine: (entry) => changing((entries) => setAside(entries, entry)),
     length: async () => (await load()).length,
   }
+}
+
+function countDropped(gone: readonly Spooled[]): Dropped {
+  const count = (kind: Waiting['kind']) => gone.filter((one) => one.kind === kind).length
+  return { states: count('state'), heartbeats: count('heartbeat'), facts: count('facts') }
 }
 
 async function readIndex(
@@ -147,7 +164,11 @@ function drop(entries: Spooled[], entry: Spooled): void {
 
 function parseReport(body: Uint8Array): AgentReport | null {
   try {
-    return agentReport.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)))
+    const report: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+    if (!looksLikeReport(report)) return null
+    // A state that has no digest cannot be stood for by a heartbeat.
+    if (report.kind === 'state') stateDigest(report)
+    return report
   } catch {
     return null
   }
@@ -159,8 +180,8 @@ function fileName(entry: Waiting): string {
 }
 
 function parseFileName(name: string): Omit<Waiting, 'bytes'> | null {
-  const [, sequence, kind, at] = /^([0-9]{12})-(state|heartbeat)-([0-9]{1,15})\.json$/.exec(name) ?? []
-  if (sequence === undefined || (kind !== 'state' && kind !== 'heartbeat')) return null
+  const [, sequence, kind, at] = /^([0-9]{12})-(state|heartbeat|facts)-([0-9]{1,15})\.json$/.exec(name) ?? []
+  if (sequence === undefined || (kind !== 'state' && kind !== 'heartbeat' && kind !== 'facts')) return null
   return { sequence: Number(sequence), kind, at: Number(at) }
 }
 

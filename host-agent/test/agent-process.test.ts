@@ -2,9 +2,10 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { generateKeyPair, keyId, parseSeed, publicKeyOfSeed, renderSeed } from '@crystal-forge/protocol'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { collectInChild } from '../src/control-facts.ts'
 import { ControlPlaneStandIn } from './control-plane-stand-in.ts'
 import { type PreparedTree, preparedTree, SYSTEM_A, SYSTEM_B, temporaryDirectory } from './prepared-tree.ts'
-import { type Place, type RunningAgent, runCommand, startAgent, writeKeyFile } from './running-agent.ts'
+import { MAIN, type Place, type RunningAgent, runCommand, startAgent, writeKeyFile } from './running-agent.ts'
 
 let tree: PreparedTree
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>
@@ -216,6 +217,24 @@ describe('host-agent observe', () => {
     expect(seen).toMatchObject({ code: 0, stderr: '' })
     expect(JSON.parse(seen.stdout)).toMatchObject({ kind: 'state', hostname: 'web-1', store_path: SYSTEM_A })
     expect(server.requests).toBe(0)
+  })
+
+  it('prints the facts of controls, as the running agent takes them from a process of its own', async () => {
+    const seen = await runCommand({}, ['observe', '--controls', '--json', '--root', tree.root])
+    expect(seen).toMatchObject({ code: 0, stderr: '' })
+    const printed = JSON.parse(seen.stdout)
+    expect(printed).toMatchObject({ hostname: 'web-1', current_path: SYSTEM_A, stig_report_sha256: null })
+    expect(printed.facts).toContainEqual(
+      expect.objectContaining({ collector: 'sshd', error: expect.objectContaining({ code: 'unsupported' }) }),
+    )
+    const environment = { CRYSTAL_FORGE__CLIENT__ROOT: tree.root }
+    const taken = await collectInChild([process.execPath, MAIN], environment, new AbortController().signal)
+    expect(taken.facts.map(({ collector }) => collector)).toEqual(
+      printed.facts.map(({ collector }: { collector: string }) => collector),
+    )
+    await expect(
+      collectInChild([process.execPath, '-e', '0', '--'], {}, new AbortController().signal),
+    ).rejects.toThrow()
   })
 
   it('ends with 1 on a tree that is no NixOS', async () => {

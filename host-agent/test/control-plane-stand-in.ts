@@ -3,7 +3,9 @@ import http from 'node:http'
 import {
   type AgentReport,
   agentReport,
+  type ControlFacts,
   checkIdentity,
+  controlFacts,
   enrolRequest,
   type KeyRecord,
   keyId,
@@ -40,7 +42,12 @@ export type Fault =
  */
 export class ControlPlaneStandIn implements AsyncDisposable {
   readonly reports: AgentReport[] = []
+  readonly facts: ControlFacts[] = []
+  /** The bodies of `facts`, as they were signed. */
+  readonly factsBodies: Uint8Array[] = []
   readonly violations: string[] = []
+  /** False: a control plane of an earlier version. */
+  takesFacts = true
   readonly faults: Fault[] = []
   /** Requests that reached it, refused or not. */
   requests = 0
@@ -129,6 +136,8 @@ export class ControlPlaneStandIn implements AsyncDisposable {
 
   async #route(request: SignedRequest): Promise<Answer> {
     if (request.target.endsWith('/v1/agent/reports')) return await this.#report(request)
+    if (request.target.endsWith('/v1/agent/control-facts') && this.takesFacts)
+      return await this.#controlFacts(request)
     if (request.target.endsWith('/v1/enroll')) return await this.#enroll(request)
     if (request.target.endsWith('/v1/agent/keys')) return await this.#rotate(request)
     return problem({ status: 404, code: 'no_route', detail: request.target })
@@ -158,6 +167,21 @@ export class ControlPlaneStandIn implements AsyncDisposable {
     }
     this.#answers.set(report.report_id, answer)
     return { status: 202, body: answer }
+  }
+
+  async #controlFacts(request: SignedRequest): Promise<Answer> {
+    const lookupKey = async (id: string) => this.#keys.get(id) ?? null
+    const who = await verifyRequest(request, { ...this.#policy(), lookupKey })
+    if (!who.ok) return this.#refuse(who)
+    if (this.#spent(who.nonce)) return problem({ status: 409, code: 'replayed', detail: 'nonce' })
+    const parsed = parseSignedBody(request.body, controlFacts)
+    if (!parsed.ok) return this.#refuse(parsed)
+    const known = this.facts.some(({ message_id }) => message_id === parsed.value.message_id)
+    if (!known) {
+      this.facts.push(parsed.value)
+      this.factsBodies.push(request.body)
+    }
+    return { status: known ? 200 : 202, body: { server_time: this.now().toISOString() } }
   }
 
   async #enroll(request: SignedRequest): Promise<Answer> {

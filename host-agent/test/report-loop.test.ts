@@ -1,16 +1,22 @@
+import { createHash } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { acceptedStateIn } from '../src/accepted-state.ts'
 import { readSystemPaths } from '../src/collectors/system-paths.ts'
+import { factsChainIn } from '../src/control-facts.ts'
 import { controlPlaneAt } from '../src/control-plane.ts'
+import { collectFacts } from '../src/controls/collect-facts.ts'
+import { COLLECTORS } from '../src/controls/collectors.ts'
+import { runNothing } from '../src/controls/run-program.ts'
 import { endpointOf } from '../src/endpoint.ts'
+import type { FactsPorts } from '../src/facts-round.ts'
 import type { LogLevel } from '../src/json-log.ts'
 import { observe } from '../src/observe.ts'
 import { type ReportFiles, reportFilesIn } from '../src/report-files.ts'
 import { type ReportLoop, reportLoop } from '../src/report-loop.ts'
 import { rootedTree } from '../src/rooted-tree.ts'
-import { reportSender } from '../src/send-report.ts'
+import { factsSender, reportSender } from '../src/send-report.ts'
 import { openSpool } from '../src/spool.ts'
 import { ControlPlaneStandIn } from './control-plane-stand-in.ts'
 import { type PreparedTree, preparedTree, SYSTEM_A, SYSTEM_B, temporaryDirectory } from './prepared-tree.ts'
@@ -43,7 +49,7 @@ afterEach(async () => {
 type Line = { level: LogLevel; message: string; fields: Readonly<Record<string, unknown>> }
 
 /** The loop with its real parts, in this process; its clock is moved by the test and chance never delays. */
-async function start(options: { files?: ReportFiles; now?: () => Date } = {}) {
+async function start(options: { files?: ReportFiles; now?: () => Date; facts?: boolean } = {}) {
   const stop = new AbortController()
   const lines: Line[] = []
   let passed = 0
@@ -80,6 +86,7 @@ async function start(options: { files?: ReportFiles; now?: () => Date } = {}) {
     random: () => 0,
     newReportId: () => `report-${run}-${String(++ids).padStart(10, '0')}`,
     heartbeatIntervalMs: 600_000,
+    facts: options.facts === true ? await factsPorts(controlPlane) : null,
   })
   const running = loop.run(stop.signal)
   const agent = {
@@ -120,6 +127,27 @@ async function start(options: { files?: ReportFiles; now?: () => Date } = {}) {
   return agent
 }
 
+/** The facts of the tree as they are, read in this process. */
+async function factsPorts(controlPlane: ReturnType<typeof controlPlaneAt>): Promise<FactsPorts> {
+  let messages = 0
+  const run = `facts-${process.pid}-${agents.length}`
+  const chain = await factsChainIn(
+    path.join(directory.path, 'facts-chain.json'),
+    () => `${run}-${String(++messages).padStart(10, '0')}`,
+  )
+  const host = { tree: rootedTree(tree.root), run: runNothing, now: () => new Date(), monotonicMs: () => 0 }
+  const question = { collector: 'system-paths', args: {} }
+  return {
+    source: { ...chain, collect: () => collectFacts(host, [question], COLLECTORS) },
+    send: factsSender({ controlPlane, keyFile }),
+    intervalMs: 86_400_000,
+  }
+}
+
+const sha256 = (body: Uint8Array | undefined) =>
+  createHash('sha256')
+    .update(body ?? '')
+    .digest('hex')
 const summary = () =>
   server.reports.map((report) =>
     report.kind === 'state'
@@ -325,5 +353,76 @@ describe('the agent and its control plane', () => {
     await agent.switchTo(SYSTEM_A)
     await agent.accepted(1)
     expect(summary()).toEqual(['startup A'])
+  })
+})
+
+describe('the facts of controls', () => {
+  it('follow the first report, come again after a day and after a switch, and form a chain', async () => {
+    const agent = await start({ facts: true })
+    await agent.accepted(1)
+    expect(server.facts).toEqual([])
+    agent.advance(60_000)
+    await agent.logged(/facts of controls were accepted/)
+    agent.advance(86_400_000)
+    await agent.logged(/facts of controls were accepted/, 2)
+    await agent.accepted(2)
+    await agent.switchTo(SYSTEM_B)
+    await agent.accepted(3)
+    agent.advance(60_000)
+    await agent.logged(/facts of controls were accepted/, 3)
+    expect(
+      server.facts.map(
+        ({ sequence, current_path }) => `${sequence} ${current_path === SYSTEM_A ? 'A' : 'B'}`,
+      ),
+    ).toEqual(['1 A', '2 A', '3 B'])
+    const [first, second] = server.factsBodies
+    expect(server.facts.map(({ previous_sha256 }) => previous_sha256)).toEqual([
+      null,
+      sha256(first),
+      sha256(second),
+    ])
+    expect(server.facts[2]?.facts).toMatchObject([
+      { collector: 'system-paths', value: { bootedIsCurrent: false } },
+    ])
+  })
+
+  it('go on with the chain after a restart', async () => {
+    const first = await start({ facts: true })
+    await first.accepted(1)
+    first.advance(60_000)
+    await first.logged(/facts of controls were accepted/)
+    await first.stop()
+    const second = await start({ facts: true })
+    await second.accepted(1)
+    second.advance(60_000)
+    await second.logged(/facts of controls were accepted/)
+    expect(server.facts.map(({ sequence }) => sequence)).toEqual([1, 2])
+    expect(server.facts[1]?.previous_sha256).toBe(sha256(server.factsBodies[0]))
+  })
+
+  it('arrive once when the answer was lost, and hold up no report meanwhile', async () => {
+    const agent = await start({ facts: true })
+    await agent.accepted(1)
+    server.faults.push({ when: 'after', how: 'hang-up' })
+    agent.advance(60_000)
+    await agent.logged(/facts of controls could not be delivered/)
+    await agent.switchTo(SYSTEM_B)
+    await agent.accepted(2)
+    agent.advance(20_000)
+    await agent.logged(/facts of controls were accepted/)
+    expect(server.facts).toHaveLength(1)
+    expect(await spooled()).toEqual([])
+  })
+
+  it('are given up where the control plane does not know them', async () => {
+    server.takesFacts = false
+    const agent = await start({ facts: true })
+    await agent.accepted(1)
+    agent.advance(60_000)
+    await agent.logged(/does not take facts of controls/)
+    agent.advance(86_400_000)
+    await agent.accepted(2)
+    expect(agent.lines.filter((line) => /facts of controls/.test(line.message))).toHaveLength(1)
+    expect(await spooled()).toEqual([])
   })
 })

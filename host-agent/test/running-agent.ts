@@ -7,7 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { generateKeyPair, renderSeed } from '@crystal-forge/protocol'
 
-const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+/** The program, as its source. */
+export const MAIN: string = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 export type LogLine = { readonly level: string; readonly message: string; readonly [field: string]: unknown }
 
@@ -34,6 +35,7 @@ function environmentOf(place: Place): Record<string, string> {
     CRYSTAL_FORGE__CLIENT__PRIVATE_KEY: place.keyFile,
     CRYSTAL_FORGE__CLIENT__STATE_DIRECTORY: place.state,
     CRYSTAL_FORGE__CLIENT__ROOT: place.root,
+    CRYSTAL_FORGE__CLIENT__CONTROL_FACTS: 'false',
   }
 }
 

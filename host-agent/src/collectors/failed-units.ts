@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { RootedTree } from '../rooted-tree.ts'
 
@@ -9,6 +8,7 @@ import type { RootedTree } from '../rooted-tree.ts'
 export async function collectFailedUnits(tree: RootedTree): Promise<string[] | undefined> {
   if (tree.root !== '/' || !tree.exists('/run/systemd/system')) return undefined
   try {
+    const { execFile } = await import('node:child_process')
     const { stdout } = await promisify(execFile)(
       'systemctl',
       ['list-units', '--state=failed', '--all', '--plain', '--full', '--no-legend', '--no-pager'],

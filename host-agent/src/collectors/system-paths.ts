@@ -1,4 +1,4 @@
-import { storePathText } from '@crystal-forge/protocol'
+import { parseStorePath } from '@crystal-forge/protocol'
 import type { RootedTree } from '../rooted-tree.ts'
 
 /** What the links of a NixOS system lead to; null is a link that is missing or leads to no store path. */
@@ -38,7 +38,7 @@ function storePathBehind(tree: RootedTree, link: string): string | null {
     const target = tree.linkTarget(at)
     if (target === null) return null
     at = target.startsWith('/') ? target : `${at.slice(0, at.lastIndexOf('/'))}/${target}`
-    if (at.startsWith('/nix/store/')) return storePathText.safeParse(at).success ? at : null
+    if (at.startsWith('/nix/store/')) return parseStorePath(at)
   }
   return null
 }
