@@ -26,6 +26,8 @@ export type ScriptedCommit = {
 export type ScriptedBuilder = {
   /** What the forge has; append to push. */
   readonly commits: ScriptedCommit[]
+  /** How long the verdicts of the last commit took to hand in; a real evaluation takes longer and overlaps with it. */
+  handingInMs(): number
   stop(): Promise<void>
 }
 
@@ -49,6 +51,7 @@ export async function scriptedBuilder(options: {
   }
   const session = await expectOk(plane.call('/v1/builder/hello', hello, builderHelloAnswer))
   const commits: ScriptedCommit[] = []
+  const spent = { ms: 0 }
   const { awsEndpoint: endpoint } = options
   const clients = awsClients({ region: session.cache.region, endpoint: { sqs: endpoint, s3: endpoint } })
   const lanes = (['resolve', 'evaluate'] as const).map((kind) =>
@@ -58,11 +61,13 @@ export async function scriptedBuilder(options: {
       session,
       hints: hintQueue(queue(clients.sqs, session.queues[kind]), session.lease_s),
       commits,
+      spent,
       stop: stop.signal,
     }),
   )
   return {
     commits,
+    handingInMs: () => spent.ms,
     async stop() {
       stop.abort()
       await Promise.all(lanes)
@@ -78,6 +83,7 @@ type Lane = {
   readonly session: BuilderHelloAnswer
   readonly hints: ReturnType<typeof hintQueue>
   readonly commits: readonly ScriptedCommit[]
+  readonly spent: { ms: number }
   readonly stop: AbortSignal
 }
 
@@ -122,10 +128,12 @@ async function answer(lane: Lane, claimed: { job: string; fence: number; work: J
   if (wanted.kind === 'evaluate') {
     const commit = lane.commits.find(({ rev }) => rev === wanted.rev)
     const all = (commit?.configurations ?? []).map(evaluated)
+    const startedAt = performance.now()
     for (let at = 0; at < all.length; at += BATCH) {
       const body = { v: 1, fence, evaluator: '2.34.8', evaluations: all.slice(at, at + BATCH) }
       await expectOk(lane.plane.call(`/v1/builder/jobs/${job}/evaluations`, body, z.looseObject({})))
     }
+    lane.spent.ms = performance.now() - startedAt
     await result({ kind: 'evaluate', configurations: all.length, failed: 0 })
   }
 }

@@ -1489,6 +1489,17 @@ grant on view_system_heartbeat_status: select to cf_dashboards; select to cf_ope
 
 -- Functions
 
+CREATE OR REPLACE FUNCTION public.can_claim(j job, builder text, kinds text[], wanted_attempt integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+  select j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
+    and (wanted_attempt is null or j.attempt = wanted_attempt)
+    and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
+         or exists (select from builder b where b.id = can_claim.builder and j.payload ->> 'system' = any (b.systems)))
+$function$;
+
 CREATE OR REPLACE FUNCTION public.canonical_json(value jsonb)
  RETURNS text
  LANGUAGE plpgsql
@@ -1520,15 +1531,20 @@ CREATE OR REPLACE FUNCTION public.claim_job(builder text, kinds text[], wanted t
  RETURNS TABLE(job_id text, kind text, subject text, attempt integer, fence bigint, payload jsonb)
  LANGUAGE sql
 AS $function$
-  with candidate as (
+  with named as (
+    -- Waits for whoever holds the row: the relay does for a moment after it sent the very hint that is followed here.
     select j.id, j.attempt from job j
-    where j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
-      and (wanted is null or j.id = wanted) and (wanted_attempt is null or j.attempt = wanted_attempt)
-      and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
-           or exists (select from builder b where b.id = claim_job.builder and j.payload ->> 'system' = any (b.systems)))
+    where j.id = wanted and can_claim(j, claim_job.builder, kinds, wanted_attempt)
+    for update
+  ), best as (
+    select j.id, j.attempt from job j
+    where wanted is null and j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds)
+      and can_claim(j, claim_job.builder, kinds, wanted_attempt)
     order by j.priority desc, j.id
     limit 1
     for update skip locked
+  ), candidate as (
+    select * from named union all select * from best
   ), claimed as (
     update job j
     set state = 'leased', fence = nextval('job_fence'), builder_id = claim_job.builder, lease_until = now() + lease,

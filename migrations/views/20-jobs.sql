@@ -27,20 +27,33 @@ create or replace function job_hint(job text, kind text, attempt integer) return
   select jsonb_build_object('v', 1, 'job', job, 'kind', kind, 'attempt', attempt)
 $$;
 
+-- Whether a job waits for a builder like this one: it is due, of a kind that was asked for, and for its kind of machine.
+create or replace function can_claim(j job, builder text, kinds text[], wanted_attempt integer) returns boolean language sql stable as $$
+  select j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
+    and (wanted_attempt is null or j.attempt = wanted_attempt)
+    and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
+         or exists (select from builder b where b.id = can_claim.builder and j.payload ->> 'system' = any (b.systems)))
+$$;
+
 -- Gives a queued job to a builder: the one it names (compare-and-swap on state and attempt), or the best of the
 -- kinds that its machine can do. One statement, so of two that ask at once one gets it. The fence comes from one
 -- sequence: whoever holds the highest for a job holds the job.
 create or replace function claim_job(builder text, kinds text[], wanted text, wanted_attempt integer, lease interval)
 returns table (job_id text, kind text, subject text, attempt integer, fence bigint, payload jsonb) language sql as $$
-  with candidate as (
+  with named as (
+    -- Waits for whoever holds the row: the relay does for a moment after it sent the very hint that is followed here.
     select j.id, j.attempt from job j
-    where j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds) and j.not_before <= now()
-      and (wanted is null or j.id = wanted) and (wanted_attempt is null or j.attempt = wanted_attempt)
-      and (not j.payload ? 'system' or j.payload ->> 'system' in ('builtin', 'unknown')
-           or exists (select from builder b where b.id = claim_job.builder and j.payload ->> 'system' = any (b.systems)))
+    where j.id = wanted and can_claim(j, claim_job.builder, kinds, wanted_attempt)
+    for update
+  ), best as (
+    select j.id, j.attempt from job j
+    where wanted is null and j.tenant_id = cf_tenant() and j.state = 'queued' and j.kind = any (kinds)
+      and can_claim(j, claim_job.builder, kinds, wanted_attempt)
     order by j.priority desc, j.id
     limit 1
     for update skip locked
+  ), candidate as (
+    select * from named union all select * from best
   ), claimed as (
     update job j
     set state = 'leased', fence = nextval('job_fence'), builder_id = claim_job.builder, lease_until = now() + lease,
