@@ -8,7 +8,11 @@ import { type CommandLine, EXIT, parseCommandLine, USAGE } from './command-line.
 import { type Config, DEFAULT_CONFIG_FILE, readConfig } from './config.ts'
 import { collectInChild, factsChainIn } from './control-facts.ts'
 import { type ControlPlane, controlPlaneAt } from './control-plane.ts'
-import type { KeyOutcome } from './enroll.ts'
+import { collectFacts } from './controls/collect-facts.ts'
+import { COLLECTORS } from './controls/collectors.ts'
+import { QUESTIONS } from './controls/questions.generated.ts'
+import { runNothing, runProgramIn } from './controls/run-program.ts'
+import { enroll, type KeyOutcome } from './enroll.ts'
 import type { FactsPorts } from './facts-round.ts'
 import { jsonLog, type Log, reason } from './json-log.ts'
 import { readHostKeys } from './key-files.ts'
@@ -17,6 +21,7 @@ import { stateReport } from './report.ts'
 import { reportFilesIn } from './report-files.ts'
 import { reportLoop } from './report-loop.ts'
 import { rootedTree } from './rooted-tree.ts'
+import { rotateKey } from './rotate-key.ts'
 import { factsSender, reportSender } from './send-report.ts'
 import { openSpool } from './spool.ts'
 import { parseToken } from './token.ts'
@@ -152,8 +157,8 @@ async function changeKey(line: CommandLine, config: Config, signal: AbortSignal)
     const { configuration } = line
     const outcome =
       line.command === 'rotate-key'
-        ? await (await import('./rotate-key.ts')).rotateKey(common, signal)
-        : await (await import('./enroll.ts')).enroll(
+        ? await rotateKey(common, signal)
+        : await enroll(
             {
               ...common,
               token: await readToken(line),
@@ -207,19 +212,13 @@ async function observeOnce(line: CommandLine, environment: Environment): Promise
   return print(`${JSON.stringify(report, null, line.json ? 0 : 2)}\n`)
 }
 
-/** Loaded only here: the process that waits never needs it. */
+/** Also what the waiting process runs, as a process of its own. */
 async function observeControls(line: CommandLine, environment: Environment): Promise<number> {
   const result = await loadConfig(line, environment)
   const root = result.ok ? result.config.root : (environment['CRYSTAL_FORGE__CLIENT__ROOT'] ?? '/')
-  const [{ collectFacts }, { COLLECTORS }, { QUESTIONS }, programs] = await Promise.all([
-    import('./controls/collect-facts.ts'),
-    import('./controls/collectors.ts'),
-    import('./controls/questions.generated.ts'),
-    import('./controls/run-program.ts'),
-  ])
   const host = {
     tree: rootedTree(root),
-    run: root === '/' ? programs.runProgramIn() : programs.runNothing,
+    run: root === '/' ? runProgramIn() : runNothing,
     now: () => new Date(),
     monotonicMs: () => performance.now(),
   }

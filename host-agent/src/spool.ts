@@ -62,18 +62,13 @@ export function openSpool(options: {
     drop(entries, entry)
     await trimQuarantine(files)
   }
-  const read = async (entry: Spooled): Promise<Head | null> => {
-    const body = await files.read(entry.name)
-    const report = parseReport(body)
-    return report === null ? null : { entry, report, body }
-  }
   const firstReadable = async (order: (entries: Spooled[]) => Spooled | undefined): Promise<Head | null> => {
     for (let failures = 0; ; ) {
       const entry = order(await load())
       if (entry === undefined) return null
       let head: Head | null
       try {
-        head = await read(entry)
+        head = await readReport(files, entry)
       } catch (error) {
         // The file may have gone; the directory knows.
         index = null
@@ -120,6 +115,12 @@ export function openSpool(options: {
     quarantine: (entry) => changing((entries) => setAside(entries, entry)),
     length: async () => (await load()).length,
   }
+}
+
+async function readReport(files: ReportFiles, entry: Spooled): Promise<Head | null> {
+  const body = await files.read(entry.name)
+  const report = parseReport(body)
+  return report === null ? null : { entry, report, body }
 }
 
 function countDropped(gone: readonly Spooled[]): Dropped {

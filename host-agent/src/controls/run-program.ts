@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { CannotCollect } from './collector.ts'
@@ -22,6 +21,7 @@ export function runProgramIn(
 ): RunProgram {
   return async (program, argv, environment = {}) => {
     try {
+      const { execFile } = await import('node:child_process')
       const { stdout } = await promisify(execFile)(path.join(directory, program), [...argv], {
         timeout: limits.ms,
         maxBuffer: limits.bytesMax,
