@@ -103,7 +103,9 @@ async function observeAgent(
   server.addKey(publicKey, 'web-1')
   const caFile = path.join(directory, 'ca.pem')
   await writeFile(caFile, certificate.cert)
-  const child = spawn(process.execPath, [...AGENT_FLAGS, bundle, 'run'], {
+  // On a real host systemctl is asked for failed units; nothing is run for a prepared tree, so what that loads is loaded here.
+  const flags = [...AGENT_FLAGS, '--require', 'node:child_process']
+  const child = spawn(process.execPath, [...flags, bundle, 'run'], {
     stdio: 'ignore',
     env: {
       ...AGENT_ENVIRONMENT,
