@@ -55,7 +55,9 @@ export function httpApi(endpoints: Readonly<Record<string, Endpoint>>, log: Log)
   }
   // An answer just before the time is over would leave the transaction in a frozen instance, to be committed by whatever
   // event comes next. Killed in the middle it is undone.
-  const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>({ timeoutEarlyInMillis: 0 })
+  const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>({
+    timeoutEarlyInMillis: 0,
+  })
     .onError((request) => {
       const requestId = request.event.requestContext.requestId
       log('error', 'request failed', { route: request.event.routeKey, requestId, error: request.error })
