@@ -1,8 +1,17 @@
 import type { RootedTree } from '../rooted-tree.ts'
-import type { RunProgram } from './run-program.ts'
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 export type Args = Readonly<Record<string, Json>>
+
+/**
+ * Runs a program of the system profile and gives its standard output as text. No shell, a cleared environment, bounded in time and size.
+ * @throws CannotCollect `absent` without the program, `timeout`, `too_large`, `unreadable` when it prints no text, `failed` otherwise.
+ */
+export type RunProgram = (
+  program: string,
+  argv: readonly string[],
+  environment?: Readonly<Record<string, string>>,
+) => Promise<string>
 
 /** What a collector may use: files below the root, and programs of the system profile. It changes nothing. */
 export type Host = {

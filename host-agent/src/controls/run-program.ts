@@ -1,16 +1,6 @@
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { CannotCollect } from './collector.ts'
-
-/**
- * Runs a program of the system profile and gives its standard output as text. No shell, a cleared environment, bounded in time and size.
- * @throws CannotCollect `absent` without the program, `timeout`, `too_large`, `unreadable` when it prints no text, `failed` otherwise.
- */
-export type RunProgram = (
-  program: string,
-  argv: readonly string[],
-  environment?: Readonly<Record<string, string>>,
-) => Promise<string>
+import { CannotCollect, type RunProgram } from './collector.ts'
 
 export type RunLimits = { readonly ms: number; readonly bytesMax: number }
 
