@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -39,7 +39,9 @@ describe('from a git push to a verdict', () => {
     await tellStory(running, reporter)
     await audit(running)
     expect(running.server.restarts() + running.builder.restarts()).toBe(0)
-    expect(said.join('\n')).toContain('nginx  1.26.1 -> 1.26.2')
+    const printed = withoutRevisions(said.join('\n'))
+    expect(printed).toContain('nginx  1.26.1 -> 1.26.2')
+    for (const line of await readmeSample()) expect(printed).toContain(withoutRevisions(line))
   }, 240_000)
 
   it('ends in the same verdicts when the server and the builder are killed on the way', async () => {
@@ -69,6 +71,20 @@ describe('from a git push to a verdict', () => {
     expect(running.agents.get('web-2')?.restarts()).toBe(1)
   }, 400_000)
 })
+
+/** The lines that the README says the demo prints. */
+async function readmeSample(): Promise<string[]> {
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  const sample = /<!-- printed-by: npm run demo -->\n```\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+  const lines = sample.split('\n').filter((line) => line.trim() !== '')
+  expect(lines.length).toBeGreaterThan(5)
+  return lines
+}
+
+/** Revisions differ from run to run, because the tests build what no store has yet. */
+function withoutRevisions(text: string): string {
+  return text.replace(/[0-9a-f]{12}/g, '<revision>')
+}
 
 /** What must hold whatever happened: nothing left open, nothing done twice, everything that is cached can be fetched. */
 async function audit({ controlPlane, directory: at }: Demo): Promise<void> {
