@@ -1,7 +1,7 @@
 # One program from its bundle: a file that esbuild made with everything in it, run by Node. `npm run build` writes dist/; nothing is
 # downloaded here, and only the files that the program needs are taken, so that a change elsewhere builds nothing again.
 { lib, stdenvNoCC, makeWrapper, nodejs_24 }:
-{ pname, program, description, files ? [ ], path ? [ ], environment ? { } }:
+{ pname, program, description, files ? [ ], path ? [ ], environment ? { }, nodeFlags ? [ ] }:
 let
   root = ../..;
   version = (lib.importJSON (root + "/package.json")).version;
@@ -24,7 +24,7 @@ stdenvNoCC.mkDerivation {
     mkdir -p $out/lib/crystal-forge $out/bin
     cp -r . $out/lib/crystal-forge
     makeWrapper ${lib.getExe nodejs_24} $out/bin/${pname} \
-      --add-flags $out/lib/crystal-forge/dist/${program}/main.mjs \
+      --add-flags "${lib.concatStringsSep " " (nodeFlags ++ [ "$out/lib/crystal-forge/dist/${program}/main.mjs" ])}" \
       ${lib.optionalString (path != [ ]) "--suffix PATH : ${lib.makeBinPath path}"} \
       ${lib.concatStringsSep " " (lib.mapAttrsToList (name: value: "--set-default ${name} ${lib.escapeShellArg value}") environment)}
     runHook postInstall
