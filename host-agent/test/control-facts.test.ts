@@ -586,6 +586,7 @@ describe('hostile and broken sources give a reason and no value', () => {
 
 describe('programs', () => {
   const SCRIPTS = {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell expands it
     fine: 'printf "%s %s %s" "$1" "$LC_ALL" "${SECRET-unset}"',
     binary: "printf 'a\\000b'",
     latin: "printf 'gr\\374n'",

@@ -222,7 +222,7 @@ async function start(
   return startServer(
     read.config,
     (level, message, fields) => {
-      if (level !== 'debug') lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`)
+      if (level !== 'debug' || message === 'sweep') lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`)
     },
     MIGRATIONS,
   )
