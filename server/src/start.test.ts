@@ -222,7 +222,8 @@ async function start(
   return startServer(
     read.config,
     (level, message, fields) => {
-      if (level !== 'debug' || message === 'sweep') lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`)
+      if (level !== 'debug' || message === 'sweep')
+        lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`)
     },
     MIGRATIONS,
   )
