@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import pg from 'pg'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.ts'
 import { livePostmaster } from './postmaster.ts'
 
@@ -34,6 +34,8 @@ test('data survives a postmaster that was killed', async () => {
   const before = await start('killed', { ephemeral: false })
   await value(before, 'create table kept as select generate_series(1, 1000) as n')
   process.kill(before.pid, 'SIGKILL')
+  // The signal is on its way; until it arrives the old one would be joined.
+  await vi.waitFor(() => expect(isAlive(before.pid)).toBe(false), { timeout: 10_000 })
   const after = await start('killed', { ephemeral: false })
   expect(after.pid).not.toBe(before.pid)
   expect(await value(after, 'select sum(n)::int from kept')).toBe(500_500)
