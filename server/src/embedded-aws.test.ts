@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { awsClients, type Bucket, bucket, type Queue, queue, queueUrl } from '@crystal-forge/aws'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type EmbeddedAws, startEmbeddedAws } from './embedded-aws.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'cf-aws-'))
@@ -334,6 +334,8 @@ test('objects, half an upload and the port survive a killed process', async () =
   await before.head('small')
   process.kill(first.program, 'SIGKILL')
   await hanging
+  // Its connections end before the process does, and with it its lock.
+  await vi.waitFor(() => expect(() => process.kill(first.program, 0)).toThrow(), { timeout: 10_000 })
 
   const second = await startEmbeddedAws({ dataDir })
   expect(second.endpoint).toBe(first.endpoint)
