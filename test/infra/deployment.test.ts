@@ -108,7 +108,11 @@ describe('every function', () => {
         Architectures: ['arm64'],
         Handler: 'index.handler',
       })
-      expect(Properties['VpcConfig']).toBeDefined()
+      // Two zones, so that the loss of one takes no function away.
+      expect(Properties['VpcConfig']).toMatchObject({
+        SubnetIds: [expect.anything(), expect.anything()],
+        SecurityGroupIds: [expect.anything()],
+      })
       expect(Number(Properties['Timeout'])).toBeLessThanOrEqual(900)
     }
     expect(new Set(all.map(({ Properties }) => text(Properties['Role']))).size).toBe(all.length)
