@@ -111,7 +111,7 @@ describe('every function', () => {
       // Two zones, so that the loss of one takes no function away.
       expect(Properties['VpcConfig']).toMatchObject({
         SubnetIds: [expect.anything(), expect.anything()],
-        SecurityGroupIds: [expect.anything()],
+        SecurityGroupIds: expect.arrayContaining([expect.anything()]),
       })
       expect(Number(Properties['Timeout'])).toBeLessThanOrEqual(900)
     }
