@@ -2,7 +2,7 @@ import type { OutgoingMessage } from '@crystal-forge/aws'
 import { relayOutbox } from '@crystal-forge/functions/relay-outbox/relay.ts'
 import { type Swept, sweep } from '@crystal-forge/functions/sweep/sweep.ts'
 import { type JobHint, jobHint } from '@crystal-forge/protocol'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { makeDue, seedBuild } from './seed.ts'
 import { createWorld, type TestBuilder, type World } from './world.ts'
 
@@ -91,6 +91,29 @@ test.each(['before', 'after'] as const)(
     expect(claims.filter(({ claimed }) => claimed)).toHaveLength(1)
   },
 )
+
+test('a claim that follows a hint waits for the relay that has not committed yet', async () => {
+  const { job } = await seedBuild(world, flake)
+  const relaying = await world.database.admin.connect()
+  try {
+    await relaying.query('begin')
+    await relaying.query('update job set hinted_at = now() where id = $1', [job])
+    let settled = false
+    const claim = builder.claimAnswer(['build'], { job, attempt: 1 }).finally(() => {
+      settled = true
+    })
+    await vi.waitFor(async () => {
+      const waiting = await world.rows(
+        `select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      )
+      expect(settled || waiting.length > 0).toBe(true)
+    })
+    await relaying.query('commit')
+    expect(await claim).toMatchObject({ claimed: true, job })
+  } finally {
+    relaying.release()
+  }
+})
 
 test('a message that the queue refuses stays, the others go', async () => {
   for (let n = 0; n < 3; n++) await seedBuild(world, flake)
