@@ -122,10 +122,24 @@ describe('the configuration', () => {
     ['[client]\nprivate_key = "relative"', /client.private_key is "relative"; expected an absolute path/],
     ['[client]\nheartbeat_interval = "often"', /client.heartbeat_interval is "often"; expected a duration/],
     ['[client]\nheartbeat_interval = 1', /client.heartbeat_interval is 1/],
+    [
+      '[client]\ncontrol_facts_interval = "2d"',
+      /client.control_facts_interval is "2d"; expected a duration from 3600 s to 86400 s/,
+    ],
+    ['[client]\ncontrol_facts_interval = "5m"', /client.control_facts_interval is "5m"/],
     ['[client]\nallow_plain_http = "yes"', /client.allow_plain_http is "yes"; expected true or false/],
     ['[client]\nservr_host = "x"', /client.servr_host is not known; the keys of this section are/],
   ])('says what is wrong with %j', (text, message) => {
     expect(faults(text).join('\n')).toMatch(message)
+  })
+
+  it('lets nobody switch the facts of controls off by a long interval, only by name', () => {
+    const withServer = `[client]\n${KEY}\nserver_url = "https://cf.example.com"\n`
+    expect(accepted(`${withServer}control_facts_interval = "6h"`).controlFactsIntervalMs).toBe(21_600_000)
+    expect(accepted(`${withServer}control_facts = false`).controlFactsIntervalMs).toBeNull()
+    expect(
+      accepted(withServer, { CRYSTAL_FORGE__CLIENT__CONTROL_FACTS: 'false' }).controlFactsIntervalMs,
+    ).toBe(null)
   })
 
   it('reports every fault at once, each with its path', () => {

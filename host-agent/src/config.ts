@@ -1,5 +1,6 @@
 import path from 'node:path'
 import { parse as parseToml } from 'smol-toml'
+import { FRESH_FOR_HOURS_MIN } from './controls/questions.generated.ts'
 import { parseDurationMs } from './duration.ts'
 import { type Endpoint, type EndpointFault, endpointOf } from './endpoint.ts'
 
@@ -75,11 +76,17 @@ export function readConfig(
   return { ok: true, config: { endpoint, privateKeyFile, ...settings } }
 }
 
-/** Both keys are read, so that neither is unknown. */
+/**
+ * Both keys are read, so that neither is unknown. Facts count at the control plane for so long; with two looks in that time one message
+ * may be lost or late, and with fewer every control would be unproven for a part of each day.
+ */
 function controlFactsInterval(section: Section): number | null {
-  const interval = section.duration('control_facts_interval', 3_600_000, 7 * 86_400_000) ?? 86_400_000
+  const longest = (FRESH_FOR_HOURS_MIN * 3_600_000) / 2
+  const interval = section.duration('control_facts_interval', 3_600_000, longest) ?? DAY_MS
   return (section.flag('control_facts') ?? true) ? interval : null
 }
+
+const DAY_MS = 86_400_000
 
 function asFault({ key, message }: EndpointFault): ConfigFault {
   return { path: `client.${key}`, message }

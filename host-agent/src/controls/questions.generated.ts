@@ -61,3 +61,6 @@ export const QUESTIONS: readonly Question[] = [
   {"collector":"unit","args":{"units":["usbguard.service"]}},
   {"collector":"world-writable","args":{}},
 ]
+
+/** Hours after which the control plane no longer counts the first of the answers. */
+export const FRESH_FOR_HOURS_MIN = 48
