@@ -44,7 +44,7 @@ in
       vulnix = { enable_whitelist = true; whitelist_path = "/etc/vulnix.toml"; mirror = "https://feeds.example.mil/"; };
       auth = { netrc_path = "/run/secrets/netrc"; ssh_known_hosts_path = "/etc/ssh/known"; ssh_key_path = "/run/secrets/ssh"; };
       cache = { cache_type = "Http"; push_to = "https://cache.example.mil"; push_after_build = true; compression = "zstd"; push_filter = [ "nixos-system" ]; };
-      client = agent // { server_url = "https://cf.example.mil"; authority = "cf.example.mil"; ca_file = "/etc/ssl/cf.pem"; };
+      client = agent // { server_url = "https://cf.example.mil"; authority = "cf.example.mil"; ca_file = "/etc/ssl/cf.pem"; control_facts = false; control_facts_interval = "6h"; };
       deployment = { cache_url = "https://cache.example.mil"; cache_public_key = "k:AA=="; };
     });
   };

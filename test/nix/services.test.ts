@@ -99,6 +99,12 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     expect(authentication).not.toContain('trust')
   })
 
+  it('tells the agent whether and how often it looks at what controls are judged by', () => {
+    const told = (which: string) => made.settings[which]?.['crystal-forge-agent-config']?.['client']
+    expect(told('quickStart')).toMatchObject({ control_facts: true, control_facts_interval: '1d' })
+    expect(told('everything')).toMatchObject({ control_facts: false, control_facts_interval: '6h' })
+  })
+
   it('does not restart the agent under the switch that it watches', () => {
     expect(made.quickStart.units['crystal-forge-agent']?.restartIfChanged).toBe(false)
     expect(made.quickStart.units['crystal-forge-server']?.restartIfChanged).toBe(true)

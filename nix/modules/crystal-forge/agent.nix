@@ -9,7 +9,8 @@ let
     name = "crystal-forge-agent";
     settings = {
       client = {
-        inherit (client) allow_plain_http heartbeat_interval spool_max_bytes spool_max_age authority ca_file server_url;
+        inherit (client) allow_plain_http heartbeat_interval control_facts control_facts_interval spool_max_bytes spool_max_age
+          authority ca_file server_url;
         private_key = credential;
       } // lib.optionalAttrs (client.server_url == null) { inherit (client) server_host server_port; };
       DEPLOYMENT = lib.mapAttrs' (name: lib.nameValuePair (lib.toUpper name)) deployment;

@@ -251,6 +251,8 @@ in
       };
       ca_file = maybe types.path "Certificates that the control plane's is checked against, in place of those of the system.";
       heartbeat_interval = str "10m" "How often the agent reports until the control plane names another interval.";
+      control_facts = bool true "Whether the facts that STIG controls are judged by are collected and sent. Without them no control of this host is proven; what it runs is reported all the same.";
+      control_facts_interval = str "1d" "How often they are collected, besides a minute after each start and each switch: between 1h and 1d. They count for two days, so that one message may be lost.";
       spool_max_bytes = option types.ints.positive 16777216 "Bytes of reports that are kept while the control plane is away.";
       spool_max_age = str "30d" "Age after which they are dropped.";
     };
