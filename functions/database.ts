@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { rootCertificates } from 'node:tls'
 import { rdsPassword } from '@crystal-forge/aws'
 import { connect } from '@crystal-forge/postgres'
 import type { EnvironmentReader } from './environment.ts'
@@ -34,6 +36,7 @@ export const DATABASE_VARIABLES = [
   'DATABASE_USER',
   'DATABASE_AUTH',
   'DATABASE_CA_FILE',
+  'DATABASE_PROXY',
 ] as const
 
 export function readDatabaseConfig(environment: EnvironmentReader): DatabaseConfig {
@@ -73,12 +76,23 @@ export function openDatabase(config: DatabaseConfig, applicationName: string): P
     tls:
       config.caFile === undefined
         ? undefined
-        : { ca: readFileSync(config.caFile, 'utf8'), servername: config.host },
+        : { ca: authorities(config.caFile, config.behindProxy), servername: config.host },
     max: config.connectionsMax,
     applicationName,
     statementTimeoutMs: 20_000,
     namedStatements: !config.behindProxy,
   })
+}
+
+/**
+ * PEM of those who may vouch for the database. RDS Proxy shows a certificate of ACM instead of one of RDS, so behind it
+ * Amazon's own roots count as well; those of other companies never do.
+ */
+export function authorities(file: string, behindProxy: boolean): string {
+  const own = readFileSync(file, 'utf8')
+  if (!behindProxy) return own
+  const amazon = rootCertificates.filter((pem) => /^O=Amazon$/m.test(new X509Certificate(pem).subject))
+  return [own, ...amazon].join('\n')
 }
 
 function password(config: DatabaseConfig): string | (() => Promise<string>) | undefined {

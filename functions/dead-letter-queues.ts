@@ -3,7 +3,7 @@ import { readAwsSettings } from './aws-settings.ts'
 import type { EnvironmentReader } from './environment.ts'
 import { JOB_QUEUE_VARIABLES, type JobQueues, readJobQueues } from './job-queues.ts'
 
-/** Where messages end that were received five times and never deleted, and the queues they came from. */
+/** Where messages end that were handed out again and again and never deleted, and the queues they came from. */
 export type DeadLetterQueues = {
   readonly aws: AwsSettings
   readonly dead: JobQueues

@@ -1,5 +1,6 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
 import type { Construct } from 'constructs'
+import { HINT_RECEIVES_MAX } from '../functions/builder-jobs/config.ts'
 import type { FunctionName as HttpFunctionName } from '../functions/routes.ts'
 import type { FunctionName } from './capacity.ts'
 import type { DataStack } from './data-stack.ts'
@@ -73,7 +74,7 @@ function jobQueues(scope: Construct, { name, leaseS }: Parameters, data: DataSta
       queueName: `${name}-${kind}`,
       // A builder extends it while it works; one that died gives the hint back after two leases.
       visibilityS: Math.max(120, leaseS * 2),
-      receivesMax: 10,
+      receivesMax: HINT_RECEIVES_MAX,
       topic: data.alarms,
       ageAlarmS: 3600,
     })

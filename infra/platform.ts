@@ -46,7 +46,13 @@ export function databaseAccess(
   platform: Platform,
   role: DatabaseRole,
 ): Access<
-  'DATABASE_HOST' | 'DATABASE_PORT' | 'DATABASE_NAME' | 'DATABASE_USER' | 'DATABASE_AUTH' | 'DATABASE_CA_FILE'
+  | 'DATABASE_HOST'
+  | 'DATABASE_PORT'
+  | 'DATABASE_NAME'
+  | 'DATABASE_USER'
+  | 'DATABASE_AUTH'
+  | 'DATABASE_CA_FILE'
+  | 'DATABASE_PROXY'
 > {
   const { data, network, parameters, scope, proxy } = platform
   const { host, resourceId } = proxy ?? data.database
@@ -58,6 +64,7 @@ export function databaseAccess(
       DATABASE_USER: role,
       DATABASE_AUTH: 'iam',
       DATABASE_CA_FILE: parameters.databaseCaFile,
+      DATABASE_PROXY: proxy === undefined ? '0' : '1',
     },
     grants: [
       {

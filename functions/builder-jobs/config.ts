@@ -30,6 +30,12 @@ export const VARIABLES = [
   'RELAY_QUEUE_URL',
 ] as const
 
+/**
+ * How often a hint is handed out before its queue puts it aside, here and in AWS. A builder deletes what it cannot use,
+ * so only a control plane that does not answer for minutes makes it come back: less than this would ring for every outage.
+ */
+export const HINT_RECEIVES_MAX = 10
+
 /** @throws {Error} naming every variable that is missing or wrong. */
 export function readConfig(environment: Environment): Config {
   const reader = new EnvironmentReader(environment)

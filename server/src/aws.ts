@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { awsClients, queueUrl } from '@crystal-forge/aws'
+import { HINT_RECEIVES_MAX } from '@crystal-forge/functions/builder-jobs/config.ts'
 import type { Log } from '@crystal-forge/functions/log.ts'
 import { JOB_KINDS, type JobKind } from '@crystal-forge/protocol'
 import type { ServerConfig } from './config.ts'
@@ -30,7 +31,10 @@ async function embedded(config: ServerConfig, log: Log): Promise<Aws> {
     )
     const queues = await Promise.all(
       JOB_KINDS.map(async (kind) => {
-        const redrive = { deadLetterTargetArn: aws.queueArn(deadName(kind)), maxReceiveCount: RECEIVED_MAX }
+        const redrive = {
+          deadLetterTargetArn: aws.queueArn(deadName(kind)),
+          maxReceiveCount: HINT_RECEIVES_MAX,
+        }
         return [
           kind,
           await aws.ensureQueue(queueName(kind), { RedrivePolicy: JSON.stringify(redrive) }),
@@ -98,6 +102,4 @@ function asRecord(entries: readonly (readonly [JobKind, string])[]): Record<JobK
   return { resolve: url('resolve'), evaluate: url('evaluate'), build: url('build'), scan: url('scan') }
 }
 
-/** As in AWS: a hint that five builders took and none finished with is set aside. */
-const RECEIVED_MAX = 5
 const BUCKET = 'crystal-forge-cache'

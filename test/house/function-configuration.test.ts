@@ -12,6 +12,7 @@ const OPTIONAL: Readonly<Record<string, string>> = {
   DATABASE_PORT: '5432',
   DATABASE_AUTH: 'iam',
   DATABASE_CA_FILE: 'no TLS, which openDatabase refuses for another machine',
+  DATABASE_PROXY: 'no proxy: named statements are used',
   NEXT_REPORT_IN_S: 'the default of the protocol',
   LEASE_S: '60',
   HINT_AGAIN_S: '60',
@@ -60,6 +61,7 @@ function isOfDeadLetters(folder: string, name: string): boolean {
 function exampleOf(name: string): string {
   if (name === 'DATABASE_PORT') return '5432'
   if (name === 'DATABASE_AUTH') return 'iam'
+  if (name === 'DATABASE_PROXY') return '1'
   if (/_S$/.test(name)) return '60'
   return 'x'
 }

@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { HINT_RECEIVES_MAX } from '../../functions/builder-jobs/config.ts'
 import type { Environment } from '../../functions/environment.ts'
 import { ROUTES } from '../../functions/routes.ts'
 import { RUNBOOK_SECTIONS } from '../../infra/alarms.ts'
@@ -20,7 +21,7 @@ import {
 let made: Synthesized
 beforeAll(async () => {
   made = await synthesize()
-})
+}, 120_000)
 
 const text = (value: unknown): string => JSON.stringify(value)
 
@@ -83,6 +84,14 @@ describe('every queue', () => {
       expect([name, alarms.some((alarm) => alarm.includes(`"${id}"`))]).toEqual([name, true])
     }
     expect(queues.length).toBeGreaterThanOrEqual(14)
+  })
+
+  test('of jobs puts a hint aside after as many tries as the server on one machine does', () => {
+    const tries = made
+      .ofType('AWS::SQS::Queue')
+      .filter(([, { Properties }]) => /-(resolve|evaluate|build|scan)$/.test(String(Properties['QueueName'])))
+      .map(([, { Properties }]) => Object(Properties['RedrivePolicy']).maxReceiveCount)
+    expect(tries).toEqual([1, 2, 3, 4].map(() => HINT_RECEIVES_MAX))
   })
 
   test('hides a message more than six times as long as its function may run', () => {
