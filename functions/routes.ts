@@ -13,6 +13,7 @@ export type FunctionName =
   | 'builder-jobs'
   | 'builder-cache'
   | 'operator-api'
+  | 'controls-api'
   | 'status'
 
 export type Route = {
@@ -81,6 +82,7 @@ export const ROUTES: readonly Route[] = [
   },
 
   ...read(
+    'operator-api',
     'systems',
     'systems/{system}',
     'systems/{system}/drift',
@@ -103,6 +105,37 @@ export const ROUTES: readonly Route[] = [
     'events',
     'environments',
     'cache',
+  ),
+  ...write(
+    'operator-api',
+    'operator',
+    'POST systems',
+    'PATCH systems/{system}',
+    'POST systems/{system}/deactivate',
+    'POST flakes',
+    'PATCH flakes/{flake}',
+    'POST flakes/{flake}/deactivate',
+    'POST flakes/{flake}/poll',
+    'POST jobs/{job}/retry',
+    'POST jobs/{job}/cancel',
+    'GET dlq',
+    'POST dlq/retry',
+  ),
+  ...write(
+    'operator-api',
+    'admin',
+    'PUT fleet',
+    'POST systems/{system}/keys',
+    'POST keys/{key}/revoke',
+    'POST enroll-tokens',
+    'GET tokens',
+    'POST tokens',
+    'POST tokens/{token}/revoke',
+    'POST original-wire',
+  ),
+
+  ...read(
+    'controls-api',
     'controls',
     'systems/{system}/controls',
     'exports/{format}',
@@ -110,17 +143,8 @@ export const ROUTES: readonly Route[] = [
     'waivers',
     'waivers/{waiver}',
   ),
-  ...write('operator', 'POST systems', 'PATCH systems/{system}', 'POST systems/{system}/deactivate'),
   ...write(
-    'operator',
-    'POST flakes',
-    'PATCH flakes/{flake}',
-    'POST flakes/{flake}/deactivate',
-    'POST flakes/{flake}/poll',
-  ),
-  ...write('operator', 'POST jobs/{job}/retry', 'POST jobs/{job}/cancel'),
-  ...write('operator', 'GET dlq', 'POST dlq/retry'),
-  ...write(
+    'controls-api',
     'operator',
     'POST attestations',
     'POST imports',
@@ -129,36 +153,31 @@ export const ROUTES: readonly Route[] = [
     'POST waivers/{waiver}/revoke',
   ),
   ...write(
+    'controls-api',
     'approver',
     'POST attestations/{attestation}/accept',
     'POST attestations/{attestation}/reject',
     'POST waivers/{waiver}/approve',
     'POST waivers/{waiver}/reject',
   ),
-  ...write(
-    'admin',
-    'PUT fleet',
-    'POST systems/{system}/keys',
-    'POST keys/{key}/revoke',
-    'POST enroll-tokens',
-  ),
-  ...write('admin', 'GET tokens', 'POST tokens', 'POST tokens/{token}/revoke', 'POST original-wire'),
 ]
 
-function read(...paths: string[]): Route[] {
+type ForOperators = Extract<FunctionName, 'operator-api' | 'controls-api'>
+
+function read(name: ForOperators, ...paths: string[]): Route[] {
   return paths.map((path) => ({
     key: `GET /v1/${path}`,
-    function: 'operator-api',
+    function: name,
     caller: 'operator',
     role: 'viewer',
     bodyBytesMax: 0,
   }))
 }
 
-function write(role: Role, ...keys: string[]): Route[] {
+function write(name: ForOperators, role: Role, ...keys: string[]): Route[] {
   return keys.map((key) => ({
     key: key.replace(' ', ' /v1/'),
-    function: 'operator-api',
+    function: name,
     caller: 'operator',
     role,
     // A fleet document names every host of the tenant.

@@ -10,6 +10,7 @@ export const CONCURRENCY = {
   'builder-jobs': 10,
   'builder-cache': 5,
   'operator-api': 8,
+  'controls-api': 4,
   status: 2,
   // Two from the queue, which is the least that SQS allows, and one from the schedule.
   'relay-outbox': 3,
@@ -57,6 +58,7 @@ export const TIMEOUT_S: Readonly<Record<FunctionName, number>> = {
   'builder-jobs': 25,
   'builder-cache': 29,
   'operator-api': 29,
+  'controls-api': 29,
   status: 10,
   'relay-outbox': 30,
   sweep: 50,

@@ -9,6 +9,7 @@ import { agentKeys } from './functions/agent-keys.ts'
 import { agentReports } from './functions/agent-reports.ts'
 import { builderCache } from './functions/builder-cache.ts'
 import { builderJobs } from './functions/builder-jobs.ts'
+import { controlsApi } from './functions/controls-api.ts'
 import { firstSecrets } from './functions/first-secrets.ts'
 import { migrations } from './functions/migrations.ts'
 import { operatorApi } from './functions/operator-api.ts'
@@ -56,6 +57,7 @@ export class ComputeStack extends Stack {
       'builder-jobs': builderJobs(platform),
       'builder-cache': builderCache(platform),
       'operator-api': operatorApi(platform),
+      'controls-api': controlsApi(platform),
       status: status(platform),
     }
     prepareFirst(platform, [...Object.values(this.http), relayOutbox(platform), sweep(platform)])

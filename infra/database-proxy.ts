@@ -62,6 +62,7 @@ const ROLES = [
   'cf_builders',
   'cf_cache',
   'cf_operators',
+  'cf_controls',
   'cf_scheduler',
   'cf_status',
 ]

@@ -32,6 +32,7 @@ export type DatabaseRole =
   | 'cf_builders'
   | 'cf_cache'
   | 'cf_operators'
+  | 'cf_controls'
   | 'cf_scheduler'
   | 'cf_status'
 

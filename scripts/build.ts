@@ -106,7 +106,7 @@ const IN_LAMBDA_RUNTIME = ['@aws-sdk/*', '@smithy/*']
 /** Directories that a program reads at run time, laid beside its bundle. */
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'functions/migrations': ['migrations'],
-  'functions/operator-api': ['catalogue'],
+  'functions/controls-api': ['catalogue'],
 }
 
 async function main(argv: string[]): Promise<void> {

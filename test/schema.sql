@@ -6,6 +6,8 @@ create role cf_builders login;
 
 create role cf_cache login;
 
+create role cf_controls login;
+
 create role cf_dashboards login;
 
 create role cf_enroll login;
@@ -22,7 +24,7 @@ create role cf_status login;
 
 -- Schema
 
-grant on schema public: usage to cf_builders; usage to cf_cache; usage to cf_dashboards; usage to cf_enroll; usage to cf_hooks; usage to cf_ingest; usage to cf_operators; usage to cf_scheduler; usage to cf_status; usage to public;
+grant on schema public: usage to cf_builders; usage to cf_cache; usage to cf_controls; usage to cf_dashboards; usage to cf_enroll; usage to cf_hooks; usage to cf_ingest; usage to cf_operators; usage to cf_scheduler; usage to cf_status; usage to public;
 
 -- Sequences
 
@@ -52,7 +54,7 @@ alter table api_token enable row level security;
 alter table api_token force row level security;
 create policy presented on api_token for select to public using (token_sha256 = ( SELECT cf_lookup() AS cf_lookup));
 create policy tenant on api_token for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on api_token: insert, select, update to cf_operators; select to cf_status;
+grant on api_token: select to cf_controls; insert, select, update to cf_operators; select to cf_status;
 
 create table approval (
   deployment_id text not null,
@@ -86,7 +88,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.audit_event FOR EA
 alter table audit_event enable row level security;
 alter table audit_event force row level security;
 create policy tenant on audit_event for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on audit_event: insert to cf_builders; insert to cf_cache; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert, select to cf_operators; insert to cf_scheduler;
+grant on audit_event: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert, select to cf_operators; insert to cf_scheduler;
 
 create table audit_pending (
   event_id text not null,
@@ -96,7 +98,7 @@ create table audit_pending (
 alter table audit_pending enable row level security;
 alter table audit_pending force row level security;
 create policy tenant on audit_pending for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on audit_pending: insert to cf_builders; insert to cf_cache; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert to cf_operators; insert to cf_scheduler;
+grant on audit_pending: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert to cf_operators; insert to cf_scheduler;
 
 create table builder (
   id text not null default new_id('bld'::text),
@@ -208,7 +210,7 @@ create table configuration (
 alter table configuration enable row level security;
 alter table configuration force row level security;
 create policy tenant on configuration for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on configuration: insert, select, update to cf_builders; select to cf_dashboards; insert, select to cf_enroll; insert, select, update to cf_operators; select to cf_scheduler;
+grant on configuration: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; insert, select to cf_enroll; insert, select, update to cf_operators; select to cf_scheduler;
 
 create table configuration_path (
   configuration_id text not null,
@@ -256,7 +258,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_evidence F
 alter table control_evidence enable row level security;
 alter table control_evidence force row level security;
 create policy tenant on control_evidence for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on control_evidence: insert, select to cf_operators;
+grant on control_evidence: insert, select to cf_controls;
 
 create table control_evidence_decision (
   id text not null default new_id('ced'::text),
@@ -278,7 +280,7 @@ CREATE TRIGGER own_acceptance BEFORE INSERT ON public.control_evidence_decision 
 alter table control_evidence_decision enable row level security;
 alter table control_evidence_decision force row level security;
 create policy tenant on control_evidence_decision for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on control_evidence_decision: insert, select to cf_operators;
+grant on control_evidence_decision: insert, select to cf_controls;
 
 create table control_facts (
   id text not null default new_id('cfm'::text),
@@ -311,7 +313,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_facts FOR 
 alter table control_facts enable row level security;
 alter table control_facts force row level security;
 create policy tenant on control_facts for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on control_facts: insert, select to cf_ingest; select to cf_operators;
+grant on control_facts: select to cf_controls; insert, select to cf_ingest;
 
 create table cve (
   tenant_id text not null,
@@ -383,7 +385,7 @@ CREATE INDEX derivation_out_path ON public.derivation USING btree (tenant_id, ou
 alter table derivation enable row level security;
 alter table derivation force row level security;
 create policy tenant on derivation for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on derivation: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators; select to cf_scheduler; select to cf_status;
+grant on derivation: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_operators; select to cf_scheduler; select to cf_status;
 grant on column state of derivation: update to cf_operators; update to cf_scheduler;
 grant on column failure_class of derivation: update to cf_operators; update to cf_scheduler;
 grant on column error of derivation: update to cf_operators; update to cf_scheduler;
@@ -436,7 +438,7 @@ create table environment (
 alter table environment enable row level security;
 alter table environment force row level security;
 create policy tenant on environment for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on environment: select to cf_dashboards; select to cf_enroll; insert, select, update to cf_operators;
+grant on environment: select to cf_controls; select to cf_dashboards; select to cf_enroll; insert, select, update to cf_operators;
 
 create table evaluation (
   id text not null default new_id('evl'::text),
@@ -469,7 +471,7 @@ CREATE INDEX evaluation_by_derivation ON public.evaluation USING btree (derivati
 alter table evaluation enable row level security;
 alter table evaluation force row level security;
 create policy tenant on evaluation for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on evaluation: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
+grant on evaluation: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
 
 create table evidence_object (
   tenant_id text not null,
@@ -536,7 +538,7 @@ CREATE INDEX flake_due ON public.flake USING btree (next_poll_at) WHERE (active 
 alter table flake enable row level security;
 alter table flake force row level security;
 create policy tenant on flake for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on flake: select to cf_builders; select to cf_dashboards; select to cf_enroll; select to cf_hooks; insert, select, update to cf_operators; select to cf_scheduler;
+grant on flake: select to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_enroll; select to cf_hooks; insert, select, update to cf_operators; select to cf_scheduler;
 grant on column next_poll_at of flake: update to cf_builders; update to cf_scheduler;
 grant on column resolved_at of flake: update to cf_builders;
 grant on column last_error of flake: update to cf_builders; update to cf_scheduler;
@@ -821,7 +823,7 @@ CREATE INDEX system_by_configuration ON public.system USING btree (configuration
 alter table system enable row level security;
 alter table system force row level security;
 create policy tenant on system for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on system: select to cf_builders; select to cf_dashboards; insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators; select to cf_status;
+grant on system: select to cf_builders; select to cf_controls; select to cf_dashboards; insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators; select to cf_status;
 grant on column id of system: select to cf_scheduler;
 grant on column tenant_id of system: select to cf_scheduler;
 grant on column active of system: select to cf_scheduler;
@@ -917,7 +919,7 @@ CREATE INDEX system_state_newest ON public.system_state USING btree (system_id, 
 alter table system_state enable row level security;
 alter table system_state force row level security;
 create policy tenant on system_state for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on system_state: select to cf_dashboards; insert to cf_ingest; select to cf_operators;
+grant on system_state: select to cf_controls; select to cf_dashboards; insert to cf_ingest; select to cf_operators;
 
 create table tenant (
   id text not null default new_id('t'::text),
@@ -974,7 +976,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver FOR EACH ST
 alter table waiver enable row level security;
 alter table waiver force row level security;
 create policy tenant on waiver for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on waiver: insert, select to cf_builders; insert, select to cf_operators; select to cf_scheduler;
+grant on waiver: insert, select to cf_builders; insert, select to cf_controls; select to cf_scheduler;
 
 create table waiver_transition (
   id text not null default new_id('wvt'::text),
@@ -1002,7 +1004,7 @@ CREATE TRIGGER own_approval BEFORE INSERT ON public.waiver_transition FOR EACH R
 alter table waiver_transition enable row level security;
 alter table waiver_transition force row level security;
 create policy tenant on waiver_transition for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on waiver_transition: insert, select to cf_builders; insert, select to cf_operators; insert, select to cf_scheduler;
+grant on waiver_transition: insert, select to cf_builders; insert, select to cf_controls; insert, select to cf_scheduler;
 
 -- Views
 

@@ -2,32 +2,25 @@ import { parseSealingKey, type SealingKey } from '@crystal-forge/control-plane'
 import { openDatabase } from '../database.ts'
 import { type HttpHandler, httpApi } from '../http-api.ts'
 import type { Log } from '../log.ts'
+import { authorised, type OperatorEndpoint } from '../operator-endpoint.ts'
 import { openRelay } from '../relay-queue.ts'
 import { fromFile, type ReadSecret, type SecretSource, whereOf } from '../secret-source.ts'
-import { attestationEndpoints } from './attestations.ts'
 import { builderEndpoints } from './builders.ts'
 import { cacheEndpoints } from './cache.ts'
-import { catalogueFolder } from './catalogue-folder.ts'
 import type { Config } from './config.ts'
-import { controlEndpoints } from './controls.ts'
 import { deadLetterEndpoints } from './dead-letters.ts'
 import { driftEndpoints } from './drift.ts'
-import { authorised, type Context, type OperatorEndpoint } from './endpoint.ts'
 import { evidenceEndpoints } from './evidence.ts'
 import { flakeEndpoints } from './flakes.ts'
-import { fleetEndpoints } from './fleet.ts'
-import { importEndpoints } from './imports.ts'
+import { type FleetContext, fleetEndpoints } from './fleet.ts'
 import { jobEndpoints } from './jobs.ts'
 import { keyEndpoints } from './keys.ts'
 import { pipelineEndpoints } from './pipeline.ts'
 import { systemEndpoints } from './systems.ts'
 import { tokenEndpoints } from './tokens.ts'
-import { waiverEndpoints } from './waivers.ts'
 
 type Parts = {
   readonly log: Log
-  /** The directory of the benchmark, `catalogue/` of the project. */
-  readonly catalogue: string
   readonly now?: () => Date
   readonly readSecret?: ReadSecret
 }
@@ -35,12 +28,11 @@ type Parts = {
 /** What operators read and change. `close` ends the connections. */
 export function app(
   config: Config,
-  { log, catalogue, now = () => new Date(), readSecret = fromFile }: Parts,
+  { log, now = () => new Date(), readSecret = fromFile }: Parts,
 ): { handler: HttpHandler; close(): Promise<void> } {
   const pool = openDatabase(config.database, 'operator-api')
-  const context: Context = { pool, sealingKey: readSealingKey(config.sealingKey, readSecret), now }
+  const context: FleetContext = { pool, sealingKey: readSealingKey(config.sealingKey, readSecret), now }
   const deadLetters = deadLetterEndpoints(context, config.deadLetters)
-  const benchmark = catalogueFolder(catalogue)
   const endpoints: Record<string, OperatorEndpoint> = {
     ...systemEndpoints(context),
     ...driftEndpoints(context),
@@ -53,10 +45,6 @@ export function app(
     ...fleetEndpoints(context),
     ...keyEndpoints(context),
     ...tokenEndpoints(context),
-    ...controlEndpoints(context, benchmark),
-    ...attestationEndpoints(context, benchmark),
-    ...waiverEndpoints(context, benchmark),
-    ...importEndpoints(context, benchmark),
     ...deadLetters.endpoints,
   }
   const relay = openRelay(config.relayQueue, log)

@@ -1,6 +1,6 @@
 import { listBuilders, listEnvironments, showBuilder } from '@crystal-forge/postgres'
-import { type Context, type Endpoints, list, show } from './endpoint.ts'
-import { filter, yesNo } from './query.ts'
+import { type Context, type Endpoints, list, show } from '../operator-endpoint.ts'
+import { filter, yesNo } from '../operator-query.ts'
 
 /** Machines that take jobs, and the environments that hosts are grouped by. */
 export function builderEndpoints(context: Context): Endpoints {

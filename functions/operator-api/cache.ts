@@ -1,5 +1,5 @@
 import { listCache } from '@crystal-forge/postgres'
-import { type Context, type Endpoints, list } from './endpoint.ts'
+import { type Context, type Endpoints, list } from '../operator-endpoint.ts'
 
 /** Which closures lie in the binary cache. */
 export function cacheEndpoints(context: Context): Endpoints {

@@ -5,9 +5,9 @@ import * as z from 'zod'
 import type { DeadLetterQueues } from '../dead-letter-queues.ts'
 import { problem, type Reply } from '../http-api.ts'
 import type { Operator } from '../operator.ts'
-import { readBody } from './body.ts'
-import { actorOf, type Context, type Endpoints, inTenant } from './endpoint.ts'
-import { filter, readQuery } from './query.ts'
+import { readBody } from '../operator-body.ts'
+import { actorOf, type Context, type Endpoints, inTenant } from '../operator-endpoint.ts'
+import { filter, readQuery } from '../operator-query.ts'
 
 /**
  * Hints that nobody could deal with. The queues are shared by all tenants, so a message is shown and moved only by the

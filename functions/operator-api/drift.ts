@@ -12,7 +12,7 @@ import {
   showDrift,
 } from '@crystal-forge/postgres'
 import { parseStorePath, type StorePath } from '@crystal-forge/protocol'
-import { type Context, type Endpoints, list, show } from './endpoint.ts'
+import { type Context, type Endpoints, list, show } from '../operator-endpoint.ts'
 import { DRIFT_FILTERS, driftItem } from './systems.ts'
 
 /** How hosts differ from what is desired of them. */

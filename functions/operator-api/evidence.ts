@@ -1,8 +1,8 @@
 import { listEvents, listFindings } from '@crystal-forge/postgres'
 import { instant, line } from '@crystal-forge/protocol'
 import * as z from 'zod'
-import { type Context, type Endpoints, list } from './endpoint.ts'
-import { filter } from './query.ts'
+import { type Context, type Endpoints, list } from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
 
 /** Findings on running systems, and the entries of the evidence log. */
 export function evidenceEndpoints(context: Context): Endpoints {

@@ -10,9 +10,8 @@ import {
 import { line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem } from '../http-api.ts'
-import { readBody } from './body.ts'
+import { readBody } from '../operator-body.ts'
 import {
-  type Context,
   change,
   type Endpoints,
   inTenant,
@@ -21,13 +20,13 @@ import {
   parameter,
   show,
   unknown,
-} from './endpoint.ts'
-import { declare, declareJson } from './fleet.ts'
-import { filter, readQuery, yesNo } from './query.ts'
+} from '../operator-endpoint.ts'
+import { filter, readQuery, yesNo } from '../operator-query.ts'
+import { declare, declareJson, type FleetContext } from './fleet.ts'
 import { NOTHING } from './systems.ts'
 
 /** Watched repositories and the hooks that their forges call. */
-export function flakeEndpoints(context: Context): Endpoints {
+export function flakeEndpoints(context: FleetContext): Endpoints {
   return {
     'GET /v1/flakes': list(context, { active: filter(yesNo) }, listFlakes),
     'GET /v1/flakes/{flake}': show(context, 'flake', showFlake),
@@ -58,7 +57,7 @@ export function flakeEndpoints(context: Context): Endpoints {
   }
 }
 
-function createFlake(context: Context): OperatorEndpoint {
+function createFlake(context: FleetContext): OperatorEndpoint {
   return declareJson('flakes', async (call, declared) => {
     const name = declared.flakes[0]?.name ?? ''
     const found = await inTenant(context, call.operator, (database) => showFlake(database, name))
@@ -84,7 +83,7 @@ const flakePatch = z.strictObject({
   initial_commit_depth: z.int().min(1).max(100).optional(),
 })
 
-function patchFlake(context: Context): OperatorEndpoint {
+function patchFlake(context: FleetContext): OperatorEndpoint {
   return async (call) => {
     const query = readQuery(call.request.rawQuery, {})
     if (!query.ok) return query.reply

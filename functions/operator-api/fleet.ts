@@ -1,13 +1,22 @@
-import type { FleetRefusal } from '@crystal-forge/control-plane'
+import type { FleetRefusal, SealingKey } from '@crystal-forge/control-plane'
 import { applyFleet } from '@crystal-forge/postgres'
 import { type FleetDocument, type FleetPlan, fleetDocument } from '@crystal-forge/protocol'
 import { problem, type Reply } from '../http-api.ts'
-import { invalidBody, parse, readBody } from './body.ts'
-import { actorOf, type Call, type Context, type Endpoints, type OperatorEndpoint } from './endpoint.ts'
-import { filter, readQuery, yesNo } from './query.ts'
+import { invalidBody, parse, readBody } from '../operator-body.ts'
+import {
+  actorOf,
+  type Call,
+  type Context,
+  type Endpoints,
+  type OperatorEndpoint,
+} from '../operator-endpoint.ts'
+import { filter, readQuery, yesNo } from '../operator-query.ts'
+
+/** Secrets of hooks are sealed before they are stored. */
+export type FleetContext = Context & { readonly sealingKey: SealingKey }
 
 /** `PUT /v1/fleet?dry_run=&prune=`: the declared state of the tenant, and the plan that leads to it. */
-export function fleetEndpoints(context: Context): Endpoints {
+export function fleetEndpoints(context: FleetContext): Endpoints {
   return {
     'PUT /v1/fleet': async (call) => {
       const query = readQuery(call.request.rawQuery, { dry_run: filter(yesNo), prune: filter(yesNo) })
@@ -30,7 +39,7 @@ export type Declared =
 
 /** Applies a declaration in the name of the caller. */
 export async function declare(
-  context: Context,
+  context: FleetContext,
   { operator }: Call,
   declared: FleetDocument,
   options: { readonly dryRun: boolean; readonly prune: boolean } = { dryRun: false, prune: false },

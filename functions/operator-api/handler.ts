@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { HttpHandler } from '../http-api.ts'
 import { jsonLog } from '../log.ts'
 import { fetchSecrets } from '../secret-source.ts'
@@ -9,7 +8,5 @@ const config = readConfig(process.env)
 
 export const handler: HttpHandler = app(config, {
   log: jsonLog('operator-api'),
-  // The build lays the benchmark beside the bundle.
-  catalogue: join(import.meta.dirname, 'catalogue'),
   readSecret: await fetchSecrets([config.sealingKey]),
 }).handler

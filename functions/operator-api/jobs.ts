@@ -11,8 +11,8 @@ import {
 import { JOB_KINDS, line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
-import { type Context, change, type Endpoints, list, parameter, show, unknown } from './endpoint.ts'
-import { filter } from './query.ts'
+import { type Context, change, type Endpoints, list, parameter, show, unknown } from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
 import { NOTHING } from './systems.ts'
 
 /** Work of builders: what there is, why it waits, and how to start or stop it. */

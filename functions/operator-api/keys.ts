@@ -25,7 +25,7 @@ import {
   type OperatorEndpoint,
   parameter,
   unknown,
-} from './endpoint.ts'
+} from '../operator-endpoint.ts'
 
 /** Keys of hosts and builders, and which of them may still speak the original's wire. */
 export function keyEndpoints(context: Context): Endpoints {

@@ -7,8 +7,8 @@ import {
 } from '@crystal-forge/postgres'
 import { line, storePathText } from '@crystal-forge/protocol'
 import * as z from 'zod'
-import { type Context, type Endpoints, list, show } from './endpoint.ts'
-import { filter } from './query.ts'
+import { type Context, type Endpoints, list, show } from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
 
 /** Commits, what they evaluate to, and the derivations that are built of it. */
 export function pipelineEndpoints(context: Context): Endpoints {

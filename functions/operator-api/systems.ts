@@ -11,7 +11,7 @@ import {
 import { line, storePathText } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem } from '../http-api.ts'
-import { readBody } from './body.ts'
+import { readBody } from '../operator-body.ts'
 import {
   type Context,
   change,
@@ -22,12 +22,12 @@ import {
   parameter,
   show,
   unknown,
-} from './endpoint.ts'
-import { declare, declareJson } from './fleet.ts'
-import { filter, paged, readQuery, yesNo } from './query.ts'
+} from '../operator-endpoint.ts'
+import { filter, paged, readQuery, yesNo } from '../operator-query.ts'
+import { declare, declareJson, type FleetContext } from './fleet.ts'
 
 /** Registered hosts: who they are, how they are, and the word for their drift. */
-export function systemEndpoints(context: Context): Endpoints {
+export function systemEndpoints(context: FleetContext): Endpoints {
   return {
     'GET /v1/systems': list(
       context,
@@ -154,7 +154,7 @@ function states(context: Context): OperatorEndpoint {
   }
 }
 
-function createSystem(context: Context): OperatorEndpoint {
+function createSystem(context: FleetContext): OperatorEndpoint {
   return declareJson('systems', async (call, declared) => {
     const [system] = declared.systems
     const hostname = system?.hostname ?? ''
@@ -180,7 +180,7 @@ const systemPatch = z.strictObject({
   desired_target: storePathText.nullable().optional(),
 })
 
-function patchSystem(context: Context): OperatorEndpoint {
+function patchSystem(context: FleetContext): OperatorEndpoint {
   return async (call) => {
     const query = readQuery(call.request.rawQuery, {})
     if (!query.ok) return query.reply

@@ -13,7 +13,6 @@ import { encodeBase64Url, generateKeyPair, keyId, line, SecretSeed } from '@crys
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
 import { tokenDigest } from '../operator.ts'
-import { ROLES } from '../routes.ts'
 import {
   type Context,
   change,
@@ -22,7 +21,8 @@ import {
   type OperatorEndpoint,
   parameter,
   unknown,
-} from './endpoint.ts'
+} from '../operator-endpoint.ts'
+import { ROLES } from '../routes.ts'
 import { NOTHING } from './systems.ts'
 
 /** Tokens of operators, and one-time tokens with which hosts enrol. Each is shown once, in the answer that makes it. */

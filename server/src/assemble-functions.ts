@@ -7,6 +7,8 @@ import { app as builderCache } from '@crystal-forge/functions/builder-cache/app.
 import { readConfig as builderCacheConfig } from '@crystal-forge/functions/builder-cache/config.ts'
 import { app as builderJobs } from '@crystal-forge/functions/builder-jobs/app.ts'
 import { readConfig as builderJobsConfig } from '@crystal-forge/functions/builder-jobs/config.ts'
+import { app as controlsApi } from '@crystal-forge/functions/controls-api/app.ts'
+import { readConfig as controlsApiConfig } from '@crystal-forge/functions/controls-api/config.ts'
 import type { HttpHandler } from '@crystal-forge/functions/http-api.ts'
 import type { Log } from '@crystal-forge/functions/log.ts'
 import { app as operatorApi } from '@crystal-forge/functions/operator-api/app.ts'
@@ -57,7 +59,8 @@ export function assembleFunctions(around: Surroundings): Functions {
     webhooks: webhooks(webhooksConfig(variables('cf_hooks', 4)), parts),
     'builder-jobs': builderJobs(builderJobsConfig(variables('cf_builders', 8)), parts),
     'builder-cache': builderCache(builderCacheConfig(variables('cf_cache', 4)), parts),
-    'operator-api': operatorApi(operatorApiConfig(variables('cf_operators', 8)), {
+    'operator-api': operatorApi(operatorApiConfig(variables('cf_operators', 8)), parts),
+    'controls-api': controlsApi(controlsApiConfig(variables('cf_controls', 4)), {
       ...parts,
       catalogue: CATALOGUE,
     }),
@@ -74,6 +77,7 @@ export function assembleFunctions(around: Surroundings): Functions {
       'builder-jobs': apps['builder-jobs'].handler,
       'builder-cache': apps['builder-cache'].handler,
       'operator-api': apps['operator-api'].handler,
+      'controls-api': apps['controls-api'].handler,
       status: apps.status.handler,
     },
     relayOutbox: relay.handler,

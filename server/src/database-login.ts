@@ -1,9 +1,9 @@
 import type { Database } from '@crystal-forge/postgres'
 import { scramVerifier } from './scram-verifier.ts'
 
-/** One role per program, made by migrations/0001. */
+/** One role per program, made by migrations. */
 const PROGRAM_ROLES = `select rolname as role from pg_roles where rolname = any ('{
-  cf_ingest, cf_enroll, cf_hooks, cf_builders, cf_cache, cf_operators, cf_scheduler, cf_status}')`
+  cf_ingest, cf_enroll, cf_hooks, cf_builders, cf_cache, cf_operators, cf_controls, cf_scheduler, cf_status}')`
 
 /**
  * Makes the role `cf_login`, which may do nothing itself but become one of the programs' roles, and gives it this

@@ -15,6 +15,7 @@ const ROLES = {
   'builder-jobs': 'cf_builders',
   'builder-cache': 'cf_cache',
   'operator-api': 'cf_operators',
+  'controls-api': 'cf_controls',
   'relay-outbox': 'cf_scheduler',
   sweep: 'cf_scheduler',
   status: 'cf_status',

@@ -208,6 +208,7 @@ describe('rights', () => {
       'builder-jobs': 'cf_builders',
       'builder-cache': 'cf_cache',
       'operator-api': 'cf_operators',
+      'controls-api': 'cf_controls',
       status: 'cf_status',
       'relay-outbox': 'cf_scheduler',
       sweep: 'cf_scheduler',

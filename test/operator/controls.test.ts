@@ -535,6 +535,24 @@ test.each([
   expect(await world.rows('select count(*) from audit_event')).toEqual(before)
 })
 
+test.each([
+  ['cf_controls', `insert into control_facts (id) values ('x')`],
+  ['cf_controls', `update evaluation set stig_report = null`],
+  ['cf_controls', `insert into system_state (id) values ('x')`],
+  ['cf_controls', `update system set hostname = 'x'`],
+  ['cf_controls', `update waiver set expires_at = now()`],
+  ['cf_controls', `insert into job (id) values ('x')`],
+  ['cf_controls', `select * from builder_key`],
+  ['cf_operators', `insert into waiver (id) values ('x')`],
+  ['cf_operators', `insert into control_evidence (id) values ('x')`],
+])('%s may not %s', async (role, statement) => {
+  await expect(
+    inTransaction(world.database.poolFor(role), { tenant: world.tenant }, (transaction) =>
+      transaction.query(statement),
+    ),
+  ).rejects.toThrow(/permission denied/)
+})
+
 test('another tenant sees none of it', async () => {
   const [other] = await world.rows(`insert into tenant (name) values ('other') returning id`)
   const token = await addToken(world.database, String(other?.['id']), 'admin')

@@ -15,7 +15,7 @@ import { createGateway } from '../../server/src/gateway.ts'
 import { listen } from '../../server/src/listen.ts'
 import { databaseEnvironment } from '../postgres/agent-fleet.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres/test-database.ts'
-import { addTenant, addToken, CATALOGUE } from './world.ts'
+import { addTenant, addToken } from './world.ts'
 
 let directory: string
 let database: TestDatabase
@@ -58,7 +58,7 @@ beforeAll(async () => {
       AWS_ENDPOINT_URL: aws.endpoint,
       ...urls,
     }),
-    { log: () => {}, catalogue: CATALOGUE },
+    { log: () => {} },
   )
   const gateway = createGateway({
     routes: ROUTES,

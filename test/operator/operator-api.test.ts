@@ -434,7 +434,7 @@ describe('tokens', () => {
   })
 
   test('every route asks for its role', async () => {
-    for (const { key, role } of ROUTES.filter((route) => route.function === 'operator-api')) {
+    for (const { key, role } of ROUTES.filter((route) => route.caller === 'operator')) {
       const [method = '', template = ''] = key.split(' ')
       const at = template.replace(/\{[a-z]+\}/g, 'x')
       expect(await world.api(method, at, { role: null }), key).toMatchObject({
@@ -588,8 +588,7 @@ describe('hostile parameters', () => {
 
   // A queue has no pages.
   const lists = ROUTES.filter(
-    ({ function: name, key }) =>
-      name === 'operator-api' && /^GET \/v1\/[a-z]+$/.test(key) && key !== 'GET /v1/dlq',
+    ({ caller, key }) => caller === 'operator' && /^GET \/v1\/[a-z]+$/.test(key) && key !== 'GET /v1/dlq',
   ).map(({ key }) => key.slice('GET '.length))
   const strings = [
     "'; drop table system; --",

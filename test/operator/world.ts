@@ -3,6 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { app as controlsApi } from '@crystal-forge/functions/controls-api/app.ts'
+import { readConfig as readControlsApi } from '@crystal-forge/functions/controls-api/config.ts'
 import type { HttpHandler } from '@crystal-forge/functions/http-api.ts'
 import { tokenDigest } from '@crystal-forge/functions/operator.ts'
 import { app as operatorApi } from '@crystal-forge/functions/operator-api/app.ts'
@@ -62,10 +64,18 @@ export async function operatorWorld(): Promise<OperatorWorld> {
   const environment = { SEALING_KEY_FILE: sealingKeyFile }
   const operators = operatorApi(
     readOperatorApi({ ...environment, ...databaseEnvironment(database.url, 'cf_operators') }),
-    { log, catalogue: CATALOGUE },
+    { log },
   )
+  const controls = controlsApi(readControlsApi(databaseEnvironment(database.url, 'cf_controls')), {
+    log,
+    catalogue: CATALOGUE,
+  })
   const health = status(readStatus(databaseEnvironment(database.url, 'cf_status')), { log })
-  const handlers: Record<string, HttpHandler> = { 'operator-api': operators.handler, status: health.handler }
+  const handlers: Record<string, HttpHandler> = {
+    'operator-api': operators.handler,
+    'controls-api': controls.handler,
+    status: health.handler,
+  }
   const server = createGateway({
     routes: ROUTES,
     handler: (name) => handlers[name],
@@ -98,14 +108,14 @@ export async function operatorWorld(): Promise<OperatorWorld> {
     stop: async () => {
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
-      await Promise.all([operators.close(), health.close()])
+      await Promise.all([operators.close(), controls.close(), health.close()])
       await database.drop()
       await rm(directory, { recursive: true })
     },
   }
 }
 
-export const CATALOGUE = join(import.meta.dirname, '../../catalogue')
+const CATALOGUE = join(import.meta.dirname, '../../catalogue')
 
 export async function addTenant(database: TestDatabase, name: string): Promise<string> {
   const { rows } = await database.admin.query('insert into tenant (name) values ($1) returning id', [name])

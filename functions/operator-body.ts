@@ -1,6 +1,6 @@
 import { parseStrictJson, StrictJsonError } from '@crystal-forge/protocol'
 import type * as z from 'zod'
-import { problem, type Reply } from '../http-api.ts'
+import { problem, type Reply } from './http-api.ts'
 
 export type ReadBody<Body> =
   | { readonly ok: true; readonly value: Body }

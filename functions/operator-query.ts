@@ -1,7 +1,7 @@
 import type { Page } from '@crystal-forge/postgres'
 import { decodeBase64Url } from '@crystal-forge/protocol'
 import * as z from 'zod'
-import { problem, type Reply } from '../http-api.ts'
+import { problem, type Reply } from './http-api.ts'
 
 type Refused = { readonly ok: false; readonly reply: Reply }
 export type ReadQuery<Shape extends z.ZodRawShape> =

@@ -18,8 +18,6 @@ import {
 import { instant, line, text } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
-import { AS_OF } from './assessment.ts'
-import { unknownRule } from './controls.ts'
 import {
   type Call,
   type Context,
@@ -30,8 +28,10 @@ import {
   parameter,
   show,
   unknown,
-} from './endpoint.ts'
-import { filter } from './query.ts'
+} from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
+import { AS_OF } from './assessment.ts'
+import { unknownRule } from './controls.ts'
 
 /** Waivers from their draft to their end. Each step is an event; who wrote or submitted one never approves it. */
 export function waiverEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {

@@ -9,8 +9,8 @@ import { type Database, type HostChoice, hostEvidence, knownWaivers } from '@cry
 import { instant } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
-import type { Context } from './endpoint.ts'
-import { filter } from './query.ts'
+import type { Context } from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
 
 /** Parameters of every question about controls. */
 export const AS_OF = {

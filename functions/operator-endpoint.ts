@@ -1,4 +1,3 @@
-import type { SealingKey } from '@crystal-forge/control-plane'
 import type { Pool } from '@crystal-forge/postgres'
 import {
   type Actor,
@@ -10,13 +9,13 @@ import {
 } from '@crystal-forge/postgres'
 import { encodeBase64Url } from '@crystal-forge/protocol'
 import type * as z from 'zod'
-import { type Endpoint, type HttpRequest, problem, type Reply } from '../http-api.ts'
-import { type Operator, recogniseOperator } from '../operator.ts'
-import { readBody } from './body.ts'
-import { paged, readQuery } from './query.ts'
+import { type Endpoint, type HttpRequest, problem, type Reply } from './http-api.ts'
+import { type Operator, recogniseOperator } from './operator.ts'
+import { readBody } from './operator-body.ts'
+import { paged, readQuery } from './operator-query.ts'
 
-/** What every endpoint of this function works with. */
-export type Context = { readonly pool: Pool; readonly sealingKey: SealingKey; readonly now: () => Date }
+/** What every endpoint for operators works with. */
+export type Context = { readonly pool: Pool; readonly now: () => Date }
 export type Call = { readonly request: HttpRequest; readonly operator: Operator }
 export type OperatorEndpoint = (call: Call) => Promise<Reply>
 export type Endpoints = Record<string, OperatorEndpoint>

@@ -11,7 +11,6 @@ import {
 import { hexSha256, instant, line, text } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem } from '../http-api.ts'
-import { unknownRule } from './controls.ts'
 import {
   type Context,
   change,
@@ -20,8 +19,9 @@ import {
   type OperatorEndpoint,
   parameter,
   unknown,
-} from './endpoint.ts'
-import { filter } from './query.ts'
+} from '../operator-endpoint.ts'
+import { filter } from '../operator-query.ts'
+import { unknownRule } from './controls.ts'
 
 /** What people say of rules. That one holds counts once somebody else accepted it; that it does not hold counts at once. */
 export function attestationEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {

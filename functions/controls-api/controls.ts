@@ -13,7 +13,6 @@ import { type Database, recordEvent } from '@crystal-forge/postgres'
 import { line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
-import { AS_OF, assessHosts, controlItem, type Question, readQuestion, scoreItem } from './assessment.ts'
 import {
   actorOf,
   type Context,
@@ -23,8 +22,9 @@ import {
   type OperatorEndpoint,
   parameter,
   unknown,
-} from './endpoint.ts'
-import { filter, paged, readQuery, yesNo } from './query.ts'
+} from '../operator-endpoint.ts'
+import { filter, paged, readQuery, yesNo } from '../operator-query.ts'
+import { AS_OF, assessHosts, controlItem, type Question, readQuestion, scoreItem } from './assessment.ts'
 
 /** Results of rules, and the documents that they are exported as. Everything is computed for the time that is asked about. */
 export function controlEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {

@@ -12,9 +12,9 @@ import { addStatement, recordEvent } from '@crystal-forge/postgres'
 import { line, text } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
+import { type Context, change, type Endpoints, type OperatorEndpoint, unknown } from '../operator-endpoint.ts'
 import { assessHosts } from './assessment.ts'
 import { unknownRule } from './controls.ts'
-import { type Context, change, type Endpoints, type OperatorEndpoint, unknown } from './endpoint.ts'
 
 /** Checklists that somebody filled in become statements of that person; a benchmark becomes the files of a new release. */
 export function importEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {
