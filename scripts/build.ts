@@ -18,15 +18,32 @@ export type Bundle = {
 
 /**
  * Bundles every `functions/NAME/handler.ts` into `OUT/functions/NAME/index.mjs` and every program with a
- * `src/main.ts` into `OUT/NAME/main.mjs`, or only those of one kind. Rejects when one of them does not bundle.
+ * `src/main.ts` into `OUT/NAME/main.mjs`, or only those of one kind, or only those named. Rejects when one of them
+ * does not bundle, and when there is none of a name.
  */
-export async function buildAll(root: string, out: string, only?: Bundle['kind']): Promise<Bundle[]> {
-  const entries = findEntries(root).filter(({ kind }) => only === undefined || kind === only)
+export async function buildAll(
+  root: string,
+  out: string,
+  only?: Bundle['kind'] | readonly string[],
+): Promise<Bundle[]> {
+  const entries = choose(findEntries(root), only)
   await Promise.all(entries.map(({ name }) => rm(path.join(out, name), { recursive: true, force: true })))
   return await Promise.all(entries.map((entry) => bundle(root, out, entry)))
 }
 
 type Entry = Pick<Bundle, 'name' | 'kind'> & { readonly source: string; readonly target: string }
+
+function choose(entries: readonly Entry[], only: Bundle['kind'] | readonly string[] | undefined): Entry[] {
+  if (typeof only !== 'object') return entries.filter(({ kind }) => only === undefined || kind === only)
+  return only.map((wanted) => {
+    const entry = entries.find(({ name }) => name === wanted)
+    if (entry === undefined)
+      throw new Error(
+        `there is no program ${wanted}; there are ${entries.map(({ name }) => name).join(', ')}`,
+      )
+    return entry
+  })
+}
 
 function findEntries(root: string): Entry[] {
   const functions = globSync('functions/*/handler.ts', { cwd: root }).map((source): Entry => {
@@ -111,14 +128,16 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
 
 async function main(argv: string[]): Promise<void> {
   const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: argv,
+    allowPositionals: true,
     options: {
       out: { type: 'string', default: path.join(root, 'dist') },
       json: { type: 'boolean', default: false },
     },
   })
-  const bundles = await buildAll(root, path.resolve(values.out))
+  const named = positionals.length > 0 ? positionals : undefined
+  const bundles = await buildAll(root, path.resolve(values.out), named)
   if (values.json) console.log(JSON.stringify(bundles, null, 2))
   else for (const line of table(bundles)) console.log(line)
 }

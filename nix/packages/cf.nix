@@ -1,5 +1,5 @@
 { callPackage }:
-callPackage ./bundle.nix { } {
+callPackage ./program.nix { } {
   pname = "cf";
   program = "cli";
   description = "Command line of Crystal Forge";

@@ -1,5 +1,5 @@
 { callPackage }:
-callPackage ./bundle.nix { } {
+callPackage ./program.nix { } {
   pname = "crystal-forge-agent";
   program = "host-agent";
   description = "Agent of Crystal Forge on a NixOS host";

@@ -1,5 +1,5 @@
 { callPackage }:
-callPackage ./bundle.nix { } {
+callPackage ./program.nix { } {
   pname = "crystal-forge-builder";
   program = "builder-agent";
   description = "Builder of Crystal Forge";

@@ -40,6 +40,18 @@ test('the four variables of the original are enough: user and port have defaults
   })
 })
 
+test('the embedded database may be run by a Postgres that lies elsewhere', () => {
+  const named = 'CRYSTAL_FORGE__SERVER__POSTGRES_DIRECTORY'
+  expect(accepted({ [named]: '/nix/store/x-postgresql-18/bin' }).config.database).toEqual({
+    kind: 'embedded',
+    binaries: '/nix/store/x-postgresql-18/bin',
+  })
+  expect(readConfig({ [named]: 'bin' }, undefined, {})).toEqual({
+    ok: false,
+    errors: ['server.postgres_directory is "bin": expected an absolute path'],
+  })
+})
+
 const FILES: [string, string][] = [
   ['upper case', '[SERVER]\nHOST = "::1"\nPORT = 3000\n[DATABASE]\nHOST = "/run/postgresql"\nNAME = "cf"'],
   ['lower case', '[server]\nhost = "::1"\nport = 3000\n[database]\nhost = "/run/postgresql"\nname = "cf"'],

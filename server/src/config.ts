@@ -12,7 +12,11 @@ export type ServerConfig = {
   readonly authority: string | undefined
   readonly dataDir: string
   readonly database:
-    | { readonly kind: 'embedded' }
+    | {
+        readonly kind: 'embedded'
+        /** Holds `initdb` and `postgres` of Postgres 18; undefined: those that npm brings. */
+        readonly binaries: string | undefined
+      }
     | {
         readonly kind: 'external'
         readonly target: DatabaseTarget
@@ -46,7 +50,7 @@ export function readConfig(environment: Environment, fileText: string | undefine
   const parsed = schema.safeParse(sections)
   if (!parsed.success)
     return { ok: false, errors: parsed.error.issues.map((issue) => named(issue, sections)) }
-  const { server, database } = parsed.data
+  const { server } = parsed.data
   const errors: string[] = []
   const tested = environment['CF_EPHEMERAL'] ?? '0'
   if (tested !== '0' && tested !== '1')
@@ -56,7 +60,7 @@ export function readConfig(environment: Environment, fileText: string | undefine
     port: flags.port ?? server.port,
     authority: server.authority,
     dataDir: resolve(flags.dataDir ?? server.data_directory ?? defaultDataDir(environment)),
-    database: readDatabase(environment['DATABASE_URL'], database, errors),
+    database: readDatabase(environment['DATABASE_URL'], parsed.data, errors),
     awsEndpoint: readEndpoint(environment['AWS_ENDPOINT_URL'], errors),
     region: environment['AWS_REGION'] ?? 'us-east-1',
     tenant: server.tenant,
@@ -102,6 +106,7 @@ const server = z.strictObject({
   next_report_in_s: whole(1, 3600).default(600),
   lease_s: whole(5, 3600).default(60),
   sweep_every_s: whole(1, 3600).default(10),
+  postgres_directory: z.string().startsWith('/', 'expected an absolute path').optional(),
 })
 
 const schema = z.object({
@@ -173,11 +178,9 @@ const READ_ELSEWHERE: Readonly<Record<string, string | undefined>> = {
   auth: BUILDER,
 }
 
-type DatabaseSection = z.infer<typeof schema>['database']
-
 function readDatabase(
   url: string | undefined,
-  section: DatabaseSection,
+  { server: { postgres_directory: binaries }, database: section }: z.infer<typeof schema>,
   errors: string[],
 ): ServerConfig['database'] {
   if (url !== undefined && url !== '') {
@@ -190,10 +193,10 @@ function readDatabase(
       return { kind: 'external', target, passwordFile: undefined }
     } catch (error) {
       errors.push(`DATABASE_URL: ${error instanceof Error ? error.message : String(error)}`)
-      return { kind: 'embedded' }
+      return { kind: 'embedded', binaries }
     }
   }
-  if (section === undefined) return { kind: 'embedded' }
+  if (section === undefined) return { kind: 'embedded', binaries }
   const local = section.host.startsWith('/') || ['localhost', '127.0.0.1', '::1'].includes(section.host)
   if (!local && section.ca_file === undefined)
     errors.push(

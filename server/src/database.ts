@@ -25,17 +25,18 @@ export type OpenDatabase = {
 /** Starts the embedded Postgres and looks after it, or takes the one that the configuration names. */
 export async function openServerDatabase(config: ServerConfig, log: Log): Promise<OpenDatabase> {
   return config.database.kind === 'embedded'
-    ? embedded(config, log)
+    ? embedded(config, config.database.binaries, log)
     : external(config.dataDir, config.database)
 }
 
-async function embedded(config: ServerConfig, log: Log): Promise<OpenDatabase> {
+async function embedded(config: ServerConfig, binaries: string | undefined, log: Log): Promise<OpenDatabase> {
   const superuserFile = await ensurePassword(config.dataDir, 'database-superuser-password')
   const loginFile = await ensurePassword(config.dataDir, 'database-login-password')
   const postgres = await startEmbeddedPostgres({
     dataDir: join(config.dataDir, 'postgres'),
     access: { passwordFile: superuserFile },
     ephemeral: config.ephemeral,
+    ...(binaries === undefined ? {} : { binaries }),
     log: (line) => log('debug', line, { part: 'postgres' }),
   })
   const supervision = supervisePostgres(postgres, log)

@@ -43,6 +43,8 @@ export type EmbeddedPostgresOptions = {
   readonly ephemeral?: boolean
   /** Receives what Postgres and this wrapper say, a line at a time, without line ends. */
   readonly log?: (line: string) => void
+  /** Directory with `initdb` and `postgres` of Postgres 18, in place of the installed package. */
+  readonly binaries?: string
   /** Where root keeps what an unprivileged server must reach. Tests move it. */
   readonly systemDir?: string
   /** Where a copy of the binaries is kept when Postgres could not reach the installed ones. Tests move it. */
@@ -109,7 +111,12 @@ async function running(
     return { postmaster: alive, cluster }
   }
   if (alive) await stopPostmaster(alive)
-  const binaries = await embeddedBinaries({ account, cacheDir: options.cacheDir, log })
+  const binaries = await embeddedBinaries({
+    account,
+    directory: options.binaries,
+    cacheDir: options.cacheDir,
+    log,
+  })
   const making = { binaries, account, ephemeral }
   await initialise(cluster, access, making)
   await writeRules(cluster, access, account)

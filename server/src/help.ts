@@ -16,6 +16,8 @@ Environment:
                                       (default: /var/lib/crystal_forge/config.toml, where it is there)
   CRYSTAL_FORGE__SECTION__KEY         one setting over the file, e.g. CRYSTAL_FORGE__SERVER__PORT=3000
   DATABASE_URL                        a Postgres (18 or newer) instead of the embedded one
+  CRYSTAL_FORGE__SERVER__POSTGRES_DIRECTORY
+                                      initdb and postgres of Postgres 18 for the embedded database, in place of npm's
   AWS_ENDPOINT_URL                    an SQS and S3 endpoint instead of the embedded one
   CF_EPHEMERAL=1                      no fsync, for data that nobody will miss
 

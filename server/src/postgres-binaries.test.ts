@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -35,4 +44,21 @@ test('a copy for an account that cannot reach the package is complete, made once
   } finally {
     process.umask(umask)
   }
+})
+
+test('a directory that is named is taken as it is, and refused when it lacks a program or cannot be reached', async () => {
+  const directory = join(root, 'named')
+  mkdirSync(directory)
+  const find = { account: { uid: 12_345, gid: 12_345, switchTo: true }, directory, log: () => {} }
+  writeFileSync(join(directory, 'initdb'), '')
+  await expect(embeddedBinaries(find)).rejects.toThrow(
+    `server.postgres_directory is ${directory}, which holds no postgres`,
+  )
+  writeFileSync(join(directory, 'postgres'), '')
+  expect(await embeddedBinaries(find)).toEqual({
+    initdb: join(directory, 'initdb'),
+    postgres: join(directory, 'postgres'),
+  })
+  chmodSync(directory, 0o700)
+  await expect(embeddedBinaries(find)).rejects.toThrow(/user 12345 cannot reach: chmod o\+x/)
 })

@@ -10,6 +10,8 @@ export type Binaries = { readonly initdb: string; readonly postgres: string }
 
 export type FindBinaries = {
   readonly account: Account
+  /** Where the two programs lie, when somebody named the place. They are taken as they are. */
+  readonly directory?: string | undefined
   readonly cacheDir?: string | undefined
   /** Instead of the installed package. */
   readonly packageDir?: string
@@ -17,10 +19,12 @@ export type FindBinaries = {
 }
 
 /**
- * Finds the Postgres of the installed package. When the account could not reach it, or its library links are missing
- * and cannot be made in place, a complete copy in the cache directory is used; it is made once and appears whole.
+ * The two programs of the directory that was named, or else of the installed package. When the account could not reach
+ * the package, or its library links are missing and cannot be made in place, a complete copy in the cache directory is
+ * used; it is made once and appears whole.
  */
 export async function embeddedBinaries(find: FindBinaries): Promise<Binaries> {
+  if (find.directory !== undefined) return await named(find.directory, find.account)
   const installed = find.packageDir === undefined ? installedPackage() : packageAt(find.packageDir)
   const native = join(installed.directory, 'native')
   if ((await canReach(join(native, 'bin'), find.account)) && (await linked(native))) return binariesIn(native)
@@ -33,6 +37,17 @@ export async function embeddedBinaries(find: FindBinaries): Promise<Binaries> {
   if (await canReach(join(copy, 'bin'), find.account)) return binariesIn(copy)
   throw new Error(
     `the Postgres programs in ${copy} cannot be reached by user ${find.account.uid}: chmod o+x its parents`,
+  )
+}
+
+async function named(directory: string, account: Account): Promise<Binaries> {
+  const binaries = { initdb: join(directory, 'initdb'), postgres: join(directory, 'postgres') }
+  for (const program of Object.values(binaries))
+    if (!(await exists(program)))
+      throw new Error(`server.postgres_directory is ${directory}, which holds no ${basename(program)}`)
+  if (await canReach(directory, account)) return binaries
+  throw new Error(
+    `server.postgres_directory is ${directory}, which user ${account.uid} cannot reach: chmod o+x its parents`,
   )
 }
 

@@ -14,7 +14,8 @@ let
   required = type: description: mkOption { inherit type description; };
   package = name: what: mkOption {
     type = types.package;
-    default = pkgs.${name} or (pkgs.callPackage (../../packages + "/${name}.nix") { });
+    # Not by the name in pkgs, where another program may have it.
+    default = (import ../../packages pkgs).${name};
     defaultText = lib.literalExpression "the package ${name} of this flake";
     description = "Package of ${what}.";
   };

@@ -22,6 +22,9 @@ let
       else builtins.toJSON part) path;
     versionAtLeast = have: want: builtins.compareVersions have want >= 0;
     generators = import ./generators.nix { lib = self; };
+    fileset = import ./fileset.nix { lib = self; };
+    importJSON = path: builtins.fromJSON (builtins.readFile path);
+    licenses.asl20 = { spdxId = "Apache-2.0"; };
     escapeShellArg = value: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString value)}'";
     escapeShellArgs = values: self.concatMapStringsSep " " self.escapeShellArg values;
     getExe = package: "${package}/bin/${package.meta.mainProgram or (self.getName package)}";
@@ -49,6 +52,7 @@ let
     flatten = value: if builtins.isList value then builtins.concatMap self.flatten value else [ value ];
     count = predicate: list: builtins.length (builtins.filter predicate list);
     sort = builtins.sort;
+    reverseList = list: builtins.genList (at: builtins.elemAt list (builtins.length list - 1 - at)) (builtins.length list);
     sortOn = key: builtins.sort (a: b: key a < key b);
     groupBy = builtins.groupBy;
     range = from: to: if to < from then [ ] else builtins.genList (at: from + at) (to - from + 1);

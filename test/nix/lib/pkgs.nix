@@ -19,6 +19,7 @@ let
 in
 lib.genAttrs names package // {
   inherit lib;
+  callPackage = file: _: package (lib.removeSuffix ".nix" (baseNameOf file));
   writeText = name: text: package name // { inherit text; };
   writeShellScript = name: text: package name // { inherit text; };
   runCommand = name: env: text: package name // env // { inherit text; };
