@@ -139,6 +139,7 @@ export const ROUTES: readonly Route[] = [
     'controls',
     'systems/{system}/controls',
     'exports/{format}',
+    'export-manifest',
     'attestations',
     'waivers',
     'waivers/{waiver}',

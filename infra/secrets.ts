@@ -27,6 +27,7 @@ export function secrets(scope: Construct, name: string, key: IKey): SecretArns {
     'sealing-key': make('sealing-key'),
     'job-signing-key': make('job-signing-key'),
     'narinfo-key': make('narinfo-key'),
+    'export-signing-key': make('export-signing-key'),
     'admin-token': make('admin-token'),
   }
 }
@@ -46,6 +47,12 @@ const SECRETS = {
     id: 'NarinfoKey',
     meaning: 'secret key of the cache, as Nix writes it (name:base64)',
     rotation: 'hosts pin its public half in their configuration; it is rotated together with them',
+  },
+  'export-signing-key': {
+    id: 'ExportSigningKey',
+    meaning: 'base64 of the 32-byte seed that signs manifests of exports',
+    rotation:
+      'auditors pin its public half and keep the one before it for older bundles; it is rotated together with them',
   },
   'admin-token': {
     id: 'AdminToken',

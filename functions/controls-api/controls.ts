@@ -1,20 +1,8 @@
-import { createHash } from 'node:crypto'
-import {
-  type AssessmentSnapshot,
-  type Catalogue,
-  CONTROL_STATES,
-  EXPORT_FORMATS,
-  type ExportFormat,
-  MEDIA_TYPES,
-  ONE_HOST_FORMATS,
-  writeExport,
-} from '@crystal-forge/control-plane'
-import { type Database, recordEvent } from '@crystal-forge/postgres'
+import { type Catalogue, CONTROL_STATES } from '@crystal-forge/control-plane'
 import { line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
 import {
-  actorOf,
   type Context,
   type Endpoints,
   inTenant,
@@ -23,15 +11,14 @@ import {
   parameter,
   unknown,
 } from '../operator-endpoint.ts'
-import { filter, paged, readQuery, yesNo } from '../operator-query.ts'
-import { AS_OF, assessHosts, controlItem, type Question, readQuestion, scoreItem } from './assessment.ts'
+import { filter, paged, readQuery } from '../operator-query.ts'
+import { AS_OF, assessHosts, controlItem, readQuestion, scoreItem } from './assessment.ts'
 
-/** Results of rules, and the documents that they are exported as. Everything is computed for the time that is asked about. */
+/** Results of rules. Everything is computed for the time that is asked about. */
 export function controlEndpoints(context: Context, catalogue: () => Catalogue): Endpoints {
   return {
     'GET /v1/controls': controls(context, catalogue),
     'GET /v1/systems/{system}/controls': systemControls(context, catalogue),
-    'GET /v1/exports/{format}': exports(context, catalogue),
   }
 }
 
@@ -132,102 +119,10 @@ function systemControls(context: Context, catalogue: () => Catalogue): OperatorE
   }
 }
 
-const EXPORT_FILTERS = { system: filter(line(253)), fleet: filter(yesNo), ...AS_OF }
-
-/** The document is a text inside of the answer, with the digest of its bytes. */
-function exports(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
-  return async ({ request, operator }) => {
-    const query = readQuery(request.rawQuery, EXPORT_FILTERS)
-    if (!query.ok) return query.reply
-    const format = EXPORT_FORMATS.find((one) => one === parameter(request, 'format'))
-    if (format === undefined) return unknownFormat(parameter(request, 'format'))
-    const { system, fleet } = query.filter
-    if ((system !== null) === (fleet === true))
-      return problem(400, 'invalid_parameter', 'name either system=<host> or fleet=true')
-    if (system === null && ONE_HOST_FORMATS.includes(format))
-      return problem(400, 'invalid_parameter', `${format} is about one host: name it with system=<host>`)
-    const read = readQuestion(context, catalogue(), query.filter)
-    if (!read.ok) return read.reply
-    return await inTenant(context, operator, async (transaction) => {
-      const snapshot = await snapshotOf(transaction, catalogue(), { question: read.question, system })
-      if (system !== null && snapshot.hosts.length === 0) return unknown('system', system)
-      if (snapshot.hosts.length > FLEET_HOSTS_MAX) return tooManyHosts()
-      const document = writeExport(format, snapshot, catalogue())
-      const sha256 = createHash('sha256').update(document, 'utf8').digest('hex')
-      const hosts = snapshot.hosts.map((host) => host.system)
-      const detail = { format, as_of: snapshot.at, release: snapshot.release.id, hosts, sha256 }
-      const reply = exported(format, snapshot, { document, sha256 })
-      // Who took which results out of here is evidence as well.
-      if (reply.status === 200)
-        await recordEvent(transaction, { type: 'control.exported', actor: actorOf(operator), detail })
-      return reply
-    })
-  }
-}
-
-function tooManyHosts(): Reply {
-  return problem(
-    413,
-    'export_too_large',
-    `at most ${FLEET_HOSTS_MAX} hosts stand in one document: export by system`,
-  )
-}
-
-async function snapshotOf(
-  database: Database,
-  catalogue: Catalogue,
-  { question, system }: { readonly question: Question; readonly system: string | null },
-): Promise<AssessmentSnapshot> {
-  const choice =
-    system === null
-      ? ({ kind: 'from', hostname: null, most: FLEET_HOSTS_MAX + 1 } as const)
-      : ({ kind: 'one', name: system } as const)
-  return await assessHosts(database, catalogue, { ...question, choice })
-}
-
-function exported(
-  format: ExportFormat,
-  snapshot: AssessmentSnapshot,
-  { document, sha256 }: { readonly document: string; readonly sha256: string },
-): Reply {
-  const bytes = Buffer.byteLength(document)
-  if (bytes > DOCUMENT_BYTES_MAX)
-    return problem(
-      413,
-      'export_too_large',
-      `the document has ${bytes} bytes; at most ${DOCUMENT_BYTES_MAX} are sent: export by system`,
-    )
-  return {
-    status: 200,
-    body: {
-      format,
-      media_type: MEDIA_TYPES[format],
-      as_of: snapshot.at,
-      release: snapshot.release.id,
-      catalogue_sha256: snapshot.catalogueSha256,
-      hosts: snapshot.hosts.map(({ hostname }) => hostname),
-      ...scoreItem(snapshot.score),
-      sha256,
-      document,
-    },
-  }
-}
-
 /** The answer for a rule that the benchmark does not have. */
 export function unknownRule(rule: string): Reply {
   return problem(422, 'unknown_rule', `rule is ${JSON.stringify(rule)}, which the catalogue does not have`)
 }
 
-function unknownFormat(format: string): Reply {
-  return problem(
-    404,
-    'unknown_format',
-    `no format is called ${JSON.stringify(format.slice(0, 40))}; there are ${EXPORT_FORMATS.join(', ')}`,
-  )
-}
-
 /** Each brings some hundred kilobytes of facts and reports. */
 const HOSTS_A_PAGE = 20
-const FLEET_HOSTS_MAX = 200
-/** A Lambda answers with 6 MB at most, and a text inside of JSON grows. */
-const DOCUMENT_BYTES_MAX = 4_500_000

@@ -5,6 +5,7 @@ export type Config = {
   readonly sealingKeyArn: string
   readonly jobSigningKeyArn: string
   readonly narinfoKeyArn: string
+  readonly exportSigningKeyArn: string
   /** The name in front of the cache's public key, such as `cache.example.com-1`. */
   readonly cacheKeyName: string
 }
@@ -14,6 +15,7 @@ export const VARIABLES = [
   'SEALING_KEY_SECRET_ARN',
   'JOB_SIGNING_KEY_SECRET_ARN',
   'NARINFO_KEY_SECRET_ARN',
+  'EXPORT_SIGNING_KEY_SECRET_ARN',
   'CACHE_KEY_NAME',
 ] as const
 
@@ -25,6 +27,7 @@ export function readConfig(environment: Environment): Config {
     sealingKeyArn: reader.text('SEALING_KEY_SECRET_ARN'),
     jobSigningKeyArn: reader.text('JOB_SIGNING_KEY_SECRET_ARN'),
     narinfoKeyArn: reader.text('NARINFO_KEY_SECRET_ARN'),
+    exportSigningKeyArn: reader.text('EXPORT_SIGNING_KEY_SECRET_ARN'),
     cacheKeyName: reader.text('CACHE_KEY_NAME'),
   }
   reader.done()

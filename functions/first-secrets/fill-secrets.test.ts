@@ -8,6 +8,7 @@ const config = {
   sealingKeyArn: 'arn:sealing',
   jobSigningKeyArn: 'arn:job',
   narinfoKeyArn: 'arn:narinfo',
+  exportSigningKeyArn: 'arn:export',
   cacheKeyName: 'cache.example.com-1',
 }
 
@@ -28,12 +29,18 @@ test('each secret gets a first value that its function accepts, and the log only
   const log = (_level: string, _message: string, fields: Fields = {}): void => {
     lines.push(fields)
   }
-  expect(await fillSecrets(vault(values), config, log)).toEqual({ filled: 3 })
+  expect(await fillSecrets(vault(values), config, log)).toEqual({ filled: 4 })
   expect(parseSealingKey(values.get('arn:sealing') ?? '')).not.toBeNull()
   expect(parseCacheSecretKey(values.get('arn:narinfo') ?? '')?.name).toBe('cache.example.com-1')
   const seed = parseSeed(values.get('arn:job') ?? '')
   if (seed === null) throw new Error('the job signing key is no seed')
   expect(lines).toContainEqual({ arn: 'arn:job', job_public_key: renderPublicKey(publicKeyOfSeed(seed)) })
+  const exports = parseSeed(values.get('arn:export') ?? '')
+  if (exports === null) throw new Error('the key of exports is no seed')
+  expect(lines).toContainEqual({
+    arn: 'arn:export',
+    export_public_key: renderPublicKey(publicKeyOfSeed(exports)),
+  })
   for (const value of values.values()) expect(JSON.stringify(lines)).not.toContain(value)
 })
 
@@ -43,8 +50,8 @@ test('a value that is there stays, also when it was put by a person', async () =
   const log = (_level: string, _message: string, fields: Fields = {}): void => {
     lines.push(fields)
   }
-  expect(await fillSecrets(vault(values), config, log)).toEqual({ filled: 2 })
+  expect(await fillSecrets(vault(values), config, log)).toEqual({ filled: 3 })
   expect(await fillSecrets(vault(values), config, log)).toEqual({ filled: 0 })
   expect(values.get('arn:narinfo')).toBe('from a ceremony')
-  expect(lines.map(({ arn }) => arn)).toEqual(['arn:sealing', 'arn:job'])
+  expect(lines.map(({ arn }) => arn)).toEqual(['arn:sealing', 'arn:job', 'arn:export'])
 })

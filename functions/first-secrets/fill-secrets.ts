@@ -15,7 +15,7 @@ import type { Config } from './config.ts'
 export type Filled = { readonly filled: number }
 
 /**
- * Gives each secret that never had a value its first one. The public halves, which builders and hosts pin, are
+ * Gives each secret that never had a value its first one. The public halves, which builders, hosts and auditors pin, are
  * logged when they are made, and only then: this function cannot read what it wrote.
  */
 export async function fillSecrets(
@@ -24,6 +24,7 @@ export async function fillSecrets(
   log: Log,
 ): Promise<Filled> {
   const job = generateKeyPair()
+  const exports = generateKeyPair()
   const cache = { name: config.cacheKeyName, seed: generateKeyPair().seed }
   const wanted = [
     { arn: config.sealingKeyArn, make: () => encodeBase64(randomBytes(32)) },
@@ -31,6 +32,11 @@ export async function fillSecrets(
       arn: config.jobSigningKeyArn,
       make: () => renderSeed(job.seed),
       said: { job_public_key: renderPublicKey(job.publicKey) },
+    },
+    {
+      arn: config.exportSigningKeyArn,
+      make: () => renderSeed(exports.seed),
+      said: { export_public_key: renderPublicKey(exports.publicKey) },
     },
     {
       arn: config.narinfoKeyArn,

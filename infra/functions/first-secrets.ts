@@ -12,6 +12,7 @@ export function firstSecrets(platform: Platform): { made: LambdaFunction; trigge
     SEALING_KEY_SECRET_ARN: data.secrets['sealing-key'],
     JOB_SIGNING_KEY_SECRET_ARN: data.secrets['job-signing-key'],
     NARINFO_KEY_SECRET_ARN: data.secrets['narinfo-key'],
+    EXPORT_SIGNING_KEY_SECRET_ARN: data.secrets['export-signing-key'],
     CACHE_KEY_NAME: parameters.cacheKeyName,
   }
   const { sid: _, ...throughSecretsManager } = decryptBySecretsManager(data)
@@ -24,6 +25,7 @@ export function firstSecrets(platform: Platform): { made: LambdaFunction; trigge
           data.secrets['sealing-key'],
           data.secrets['job-signing-key'],
           data.secrets['narinfo-key'],
+          data.secrets['export-signing-key'],
         ],
       },
       // Secrets Manager decrypts the data key that it has just got, before it stores a value.

@@ -100,6 +100,7 @@ function environment(around: Surroundings): (role: string, connections: number) 
     SEALING_KEY_FILE: secrets.sealingKeyFile,
     JOB_SIGNING_KEY_FILE: secrets.jobSigningKeyFile,
     NARINFO_KEY_FILE: secrets.narinfoKeyFile,
+    EXPORT_SIGNING_KEY_FILE: secrets.exportSigningKeyFile,
     CACHE_BUCKET: aws.bucket,
     AWS_REGION: aws.region,
     AWS_ENDPOINT_URL: aws.endpoint,

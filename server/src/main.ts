@@ -107,6 +107,7 @@ Crystal Forge is running.
   binary cache     ${started.cacheUrl}
   cache key        ${started.cachePublicKey}
   job key          ${started.jobPublicKey}        (builder.job_public_key)
+  export key       ${started.exportPublicKey}        (cf verify-export --key)
   database         ${started.databaseUrl}${config.database.kind === 'embedded' ? `        password: ${join(config.dataDir, SUPERUSER_PASSWORD)}` : ''}
 
 Look around:

@@ -16,7 +16,12 @@ test('the files are for their owner only, whatever the umask allows', async () =
   }
   expect(statSync(join(root, 'modes')).mode & 0o777).toBe(0o700)
   const files = readdirSync(join(root, 'modes'))
-  expect(files.sort((a, b) => a.localeCompare(b))).toEqual(['job-signing.key', 'narinfo.key', 'sealing.key'])
+  expect(files.sort((a, b) => a.localeCompare(b))).toEqual([
+    'export-signing.key',
+    'job-signing.key',
+    'narinfo.key',
+    'sealing.key',
+  ])
   for (const file of files) expect(statSync(join(root, 'modes', file)).mode & 0o777).toBe(0o600)
 })
 
@@ -35,10 +40,12 @@ test('a second start, and two at once, find the same secrets', async () => {
 test('the public halves have the forms that builders and Nix want', async () => {
   const secrets = await ensureSecretFiles(join(root, 'forms'), 'cache-1')
   expect(secrets.jobPublicKey).toMatch(/^[A-Za-z0-9+/]{43}=$/)
+  expect(secrets.exportPublicKey).toMatch(/^[A-Za-z0-9+/]{43}=$/)
+  expect(secrets.exportPublicKey).not.toBe(secrets.jobPublicKey)
   expect(secrets.cachePublicKey).toMatch(/^cache-1:[A-Za-z0-9+/]{43}=$/)
 })
 
-test.each(['sealing.key', 'job-signing.key', 'narinfo.key'])(
+test.each(['sealing.key', 'job-signing.key', 'narinfo.key', 'export-signing.key'])(
   'a damaged %s is named with the remedy and left as it is',
   async (name) => {
     const directory = join(root, `damaged-${name}`)

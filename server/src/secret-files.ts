@@ -20,6 +20,9 @@ export type SecretFiles = {
   readonly narinfoKeyFile: string
   /** `name:base64`, as `trusted-public-keys` of Nix wants it. */
   readonly cachePublicKey: string
+  readonly exportSigningKeyFile: string
+  /** Base64 of 32 bytes: what auditors pin to verify bundles of exports. */
+  readonly exportPublicKey: string
   readonly adminTokenFile: string
 }
 
@@ -35,12 +38,15 @@ export async function ensureSecretFiles(directory: string, cacheKeyName: string)
     throw new Error(`${path('sealing.key')} is not the base64 of 32 bytes; restore it from a backup`)
   const job = await ensure(path('job-signing.key'), () => renderSeed(generateKeyPair().seed))
   const narinfo = await ensure(path('narinfo.key'), () => `${cacheKeyName}:${nixSecretKey()}`)
+  const exports = await ensure(path('export-signing.key'), () => renderSeed(generateKeyPair().seed))
   return {
     sealingKeyFile: path('sealing.key'),
     jobSigningKeyFile: path('job-signing.key'),
     jobPublicKey: publicHalf(path('job-signing.key'), job),
     narinfoKeyFile: path('narinfo.key'),
     cachePublicKey: cachePublicKey(path('narinfo.key'), narinfo),
+    exportSigningKeyFile: path('export-signing.key'),
+    exportPublicKey: publicHalf(path('export-signing.key'), exports),
     adminTokenFile: path('admin-token'),
   }
 }

@@ -23,6 +23,8 @@ export type Started = {
   readonly adminTokenFile: string
   /** For `builder.job_public_key`. */
   readonly jobPublicKey: string
+  /** For `cf verify-export --key`. */
+  readonly exportPublicKey: string
   /** For `trusted-public-keys` of Nix. */
   readonly cachePublicKey: string
   /** For `substituters` of Nix. */
@@ -184,6 +186,7 @@ async function serve(parts: Parts): Promise<Started> {
     tenantId,
     adminTokenFile: secrets.adminTokenFile,
     jobPublicKey: secrets.jobPublicKey,
+    exportPublicKey: secrets.exportPublicKey,
     cachePublicKey: secrets.cachePublicKey,
     cacheUrl: `${aws.endpoint}/${aws.bucket}/${tenantId}`,
     awsEndpoint: aws.endpoint,

@@ -220,6 +220,7 @@ describe('rights', () => {
   test.each([
     ['NarinfoKey', ['buildercache']],
     ['JobSigningKey', ['builderjobs']],
+    ['ExportSigningKey', ['controlsapi']],
     ['SealingKey', ['operatorapi', 'webhooks']],
     ['AdminToken', ['migrations']],
   ])('let %s be read by %j only', (secret, readers) => {

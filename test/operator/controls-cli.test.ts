@@ -1,7 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { generateKeyPair, MANIFEST_FILE, renderPublicKey } from '@crystal-forge/protocol'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Console } from '../../cli/src/console.ts'
 import { run } from '../../cli/src/run.ts'
 import { type OperatorWorld, operatorWorld } from './world.ts'
@@ -16,7 +18,12 @@ async function cf(
 ): Promise<Ran> {
   const out: string[] = []
   const err: string[] = []
-  const console: Console = {
+  const code = await run(argv, consoleOf(role, out, err))
+  return { code, out: out.join('\n'), err: err.join('\n') }
+}
+
+function consoleOf(role: keyof OperatorWorld['tokens'], out: string[], err: string[]): Console {
+  return {
     env: { CF_SERVER: world.url, CF_TOKEN: world.tokens[role] },
     home: directory,
     hostname: 'here',
@@ -26,9 +33,24 @@ async function cf(
     err: (line) => err.push(line),
     ask: async () => null,
   }
-  const code = await run(argv, console)
-  return { code, out: out.join('\n'), err: err.join('\n') }
 }
+
+type Envelope = { payload: string; signatures: { keyid: string; sig: string }[] }
+
+/** One file of the list gets another digest. */
+function changed(envelope: Envelope): unknown {
+  const list = Buffer.from(envelope.payload, 'base64')
+    .toString()
+    .replace(/"sha256":"./, '"sha256":"f')
+  return { ...envelope, payload: Buffer.from(list).toString('base64') }
+}
+
+function otherName(envelope: Envelope): unknown {
+  const signatures = envelope.signatures.map((one) => ({ ...one, keyid: `ed25519:${'A'.repeat(43)}` }))
+  return { ...envelope, signatures }
+}
+
+const unreachable: typeof fetch = () => Promise.reject(new Error('nobody may be asked'))
 
 beforeAll(async () => {
   world = await operatorWorld()
@@ -48,7 +70,9 @@ test('cf export writes a checklist of a host with 103 rules, none of which is no
   const ran = await cf(['export', '--host', 'web-1', '--format', 'cklb', '-o', file], 'viewer')
   expect(ran).toMatchObject({
     code: 0,
-    err: expect.stringMatching(/not_reviewed 103; score 0.0 %, coverage 0.0 %; sha256/),
+    err: expect.stringMatching(
+      /not_reviewed 103; score 0.0 %, coverage 0.0 %, accepted risk 0.0 %, open CAT I 0; sha256/,
+    ),
   })
   const { stigs } = JSON.parse(await readFile(file, 'utf8'))
   expect(stigs[0].rules).toHaveLength(103)
@@ -61,6 +85,127 @@ test('cf export --fleet writes a file for each host, or one document', async () 
   expect((await readdir(out)).sort()).toEqual(['web-1.ckl', 'web-2.ckl'])
   const document = await cf(['export', '--fleet', '--format', 'oscal-poam'])
   expect(JSON.parse(document.out)['plan-of-action-and-milestones'].metadata['oscal-version']).toBe('1.1.3')
+})
+
+describe('a bundle', () => {
+  let bundle: string
+  let key: string
+  const verify = (more: readonly string[] = []): Promise<Ran> =>
+    cf(['verify-export', bundle, '--key', key, ...more])
+
+  beforeEach(async () => {
+    bundle = join(await mkdtemp(join(directory, 'bundle-')), 'web-1')
+    key = join(directory, 'pinned.keys')
+    await writeFile(key, `# of our control plane\n${world.exportPublicKey}\n`)
+    const ran = await cf(['export', '--host', 'web-1', '--bundle', '-o', bundle], 'viewer')
+    expect(ran).toMatchObject({ code: 0, err: '' })
+  })
+
+  test('holds every format of a host and is valid with the pinned key alone', async () => {
+    expect((await readdir(bundle)).sort()).toEqual([
+      'emass.csv',
+      'manifest.dsse.json',
+      'oscal-cd.json',
+      'oscal-poam.json',
+      'web-1.ckl',
+      'web-1.cklb',
+      'web-1.hdf.json',
+      'web-1.oscal-ar.json',
+      'web-1.xccdf.xml',
+    ])
+    const offline = { ...consoleOf('viewer', [], []), env: {}, fetch: unreachable }
+    expect(await run(['verify-export', bundle, '--key', key], offline)).toBe(0)
+    const ran = await verify()
+    expect(ran.out).toMatch(/8 files about web-1 as of .*, V1R2; whole, and signed by ed25519:/)
+  })
+
+  test('is the same bytes whenever it is asked for', async () => {
+    const asOf = new Date(Date.now() - 1000).toISOString()
+    const [one, two] = [`${bundle}-one`, `${bundle}-two`]
+    for (const out of [one, two])
+      expect((await cf(['export', '--fleet', '--bundle', '--as-of', asOf, '-o', out])).code).toBe(0)
+    const names = await readdir(one)
+    expect(names).toHaveLength(14)
+    for (const name of names)
+      expect(await readFile(join(two, name)), name).toEqual(await readFile(join(one, name)))
+  })
+
+  test('with a changed byte is refused, and the file is named', async () => {
+    const file = join(bundle, 'web-1.cklb')
+    const bytes = await readFile(file)
+    bytes[bytes.length - 10] = (bytes[bytes.length - 10] ?? 0) ^ 1
+    await writeFile(file, bytes)
+    expect(await verify()).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/^web-1.cklb is changed: /),
+    })
+    const { valid, faults } = JSON.parse((await verify(['--json'])).out)
+    expect({ valid, faults }).toMatchObject({
+      valid: false,
+      faults: [{ file: 'web-1.cklb', kind: 'changed' }],
+    })
+  })
+
+  test('with a file less or more is refused, also when the other is a link or a directory', async () => {
+    await rm(join(bundle, 'emass.csv'))
+    expect(await verify()).toMatchObject({ code: 1, err: expect.stringMatching(/^emass.csv is missing: /) })
+    await symlink(join(bundle, 'web-1.ckl'), join(bundle, 'emass.csv'))
+    await mkdir(join(bundle, 'more'))
+    await writeFile(join(bundle, 'no\u001b[2Jte.txt'), 'by the way')
+    const { code, err } = await verify()
+    expect(code).toBe(1)
+    expect(err.split('\n')).toEqual([
+      'emass.csv is missing: the manifest names it, and it is not there',
+      'no·[2Jte.txt is extra: the manifest does not name it',
+      'emass.csv is extra: it is no plain file',
+      'more is extra: it is no plain file',
+    ])
+  })
+
+  test.each<[string, (envelope: Envelope) => unknown, RegExp]>([
+    ['a changed list', changed, /was changed, or is not signed by a key of/],
+    ['no signature', (envelope) => ({ ...envelope, signatures: [] }), /is no envelope \(DSSE\)/],
+    [
+      'the type of a job document',
+      (envelope) => ({ ...envelope, payloadType: 'application/vnd.crystalforge.job.v1+json' }),
+      /is a signed document of another kind/,
+    ],
+    ['the name of another key', otherName, /it names ed25519:A{43}/],
+    ['something else', () => 'list', /is no envelope \(DSSE\)/],
+  ])('whose manifest has %s is refused', async (_, change, words) => {
+    const file = join(bundle, MANIFEST_FILE)
+    await writeFile(file, JSON.stringify(change(JSON.parse(await readFile(file, 'utf8')))))
+    expect(await verify()).toMatchObject({ code: 1, out: '', err: expect.stringMatching(words) })
+  })
+
+  test('of another key is refused, and one of two pinned keys is enough', async () => {
+    const other = renderPublicKey(generateKeyPair().publicKey)
+    await writeFile(key, other)
+    expect(await verify()).toMatchObject({ code: 1, err: expect.stringMatching(/not signed by a key of/) })
+    await writeFile(key, `${other}\n${world.exportPublicKey}\n`)
+    expect(await verify()).toMatchObject({ code: 0 })
+  })
+
+  test('that broke off has no list, and another one does not go into the same directory', async () => {
+    expect(await cf(['export', '--host', 'web-1', '--bundle', '-o', bundle])).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/a bundle has a directory of its own/),
+    })
+    await rm(join(bundle, MANIFEST_FILE))
+    expect(await verify()).toMatchObject({ code: 1, err: expect.stringMatching(/no list of files to check/) })
+  })
+
+  test('is an entry of the evidence log with the digest of what was signed', async () => {
+    const { payload } = JSON.parse(await readFile(join(bundle, MANIFEST_FILE), 'utf8'))
+    const sha256 = createHash('sha256').update(Buffer.from(payload, 'base64')).digest('hex')
+    const rows = await world.rows(
+      `select convert_from(body, 'UTF8')::jsonb as body from audit_event where type = 'control.exported'`,
+    )
+    expect(rows.map(({ body }) => body)).toContainEqual(
+      expect.objectContaining({ format: 'bundle', sha256, files: 8 }),
+    )
+  })
 })
 
 test('cf import of what was exported changes nothing', async () => {
@@ -136,6 +281,10 @@ test('cf attestation make and accept', async () => {
 
 test.each([
   [['export', '--format', 'cklb'], 2, /--host, or --fleet/],
+  [['export', '--host', 'web-1'], 2, /name one form with --format .*, or all of them with --bundle/],
+  [['export', '--host', 'web-1', '--format', 'cklb', '--bundle'], 2, /or all of them with --bundle/],
+  [['export', '--host', 'web-1', '--bundle'], 2, /name a directory with --out/],
+  [['verify-export', '/nonexistent', '--key', '/nonexistent'], 2, /the key file .* cannot be read/],
   [['export', '--host', 'web-1', '--fleet', '--format', 'cklb'], 2, /--host, or --fleet/],
   [['export', '--host', 'web-1', '--format', 'pdf'], 2, /--format/],
   [['export', '--host', 'nobody', '--format', 'cklb'], 3, /no system is called "nobody"/],

@@ -13,6 +13,7 @@ import { ROUTES, type Role } from '@crystal-forge/functions/routes.ts'
 import { app as status } from '@crystal-forge/functions/status/app.ts'
 import { readConfig as readStatus } from '@crystal-forge/functions/status/config.ts'
 import { inTransaction } from '@crystal-forge/postgres'
+import { generateKeyPair, renderPublicKey, renderSeed } from '@crystal-forge/protocol'
 import { createGateway } from '../../server/src/gateway.ts'
 import { databaseEnvironment } from '../postgres/agent-fleet.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres/test-database.ts'
@@ -24,6 +25,8 @@ export type OperatorWorld = {
   readonly database: TestDatabase
   readonly tenant: string
   readonly url: string
+  /** Of the key that signs bundles of exports, as operators pin it. */
+  readonly exportPublicKey: string
   readonly logged: readonly { readonly level: string; readonly message: string }[]
   readonly tokens: Readonly<Record<Role, string>>
   api(
@@ -66,10 +69,16 @@ export async function operatorWorld(): Promise<OperatorWorld> {
     readOperatorApi({ ...environment, ...databaseEnvironment(database.url, 'cf_operators') }),
     { log },
   )
-  const controls = controlsApi(readControlsApi(databaseEnvironment(database.url, 'cf_controls')), {
-    log,
-    catalogue: CATALOGUE,
-  })
+  const { seed, publicKey } = generateKeyPair()
+  const exportKeyFile = join(directory, 'export.key')
+  await writeFile(exportKeyFile, renderSeed(seed))
+  const controls = controlsApi(
+    readControlsApi({
+      EXPORT_SIGNING_KEY_FILE: exportKeyFile,
+      ...databaseEnvironment(database.url, 'cf_controls'),
+    }),
+    { log, catalogue: CATALOGUE },
+  )
   const health = status(readStatus(databaseEnvironment(database.url, 'cf_status')), { log })
   const handlers: Record<string, HttpHandler> = {
     'operator-api': operators.handler,
@@ -94,6 +103,7 @@ export async function operatorWorld(): Promise<OperatorWorld> {
     database,
     tenant,
     url,
+    exportPublicKey: renderPublicKey(publicKey),
     logged,
     tokens,
     api: async (method, path, { role = 'admin', body } = {}) => {

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { defineCommand } from 'citty'
 import { type Api, apiOf, type Query, readList } from '../api.ts'
@@ -8,6 +7,8 @@ import type { Console } from '../console.ts'
 import { CommandError, EXIT, type ExitCode } from '../exit.ts'
 import { reason } from '../secret-file.ts'
 import { wholeValue } from '../table.ts'
+import { exportBundle } from './export-bundle.ts'
+import { fetchDocument, write } from './fetch-document.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
 /** `cf export --host H | --fleet --format F`: documents for auditors. */
@@ -20,8 +21,11 @@ export function exportCommand(console: Console): Command {
       format: {
         type: 'enum',
         options: FORMATS,
-        required: true,
         description: 'The form of the document',
+      },
+      bundle: {
+        type: 'boolean',
+        description: 'Every format, in a directory with a signed list of its files (cf verify-export)',
       },
       'as-of': { type: 'string', valueHint: 'DATE', description: 'A date or a time in the past' },
       release: { type: 'string', valueHint: 'V1R2', description: 'A release of the benchmark' },
@@ -39,7 +43,18 @@ export function exportCommand(console: Console): Command {
       if ((host !== undefined) === fleet)
         throw new CommandError(EXIT.usage, 'name one host with --host, or --fleet')
       if (out === '') throw new CommandError(EXIT.usage, '--out has no value')
+      if ((format !== undefined) === (args.bundle === true))
+        throw new CommandError(
+          EXIT.usage,
+          `name one form with --format (${FORMATS.join(', ')}), or all of them with --bundle`,
+        )
       const api = apiOf(console, await findConnection(console, args))
+      if (format === undefined) {
+        if (out === undefined)
+          throw new CommandError(EXIT.usage, '--bundle writes several files: name a directory with --out')
+        const query = { release, as_of: args['as-of'], ...(fleet ? { fleet: 'true' } : { system: host }) }
+        return await exportBundle(console, api, { query, directory: out })
+      }
       // One time for every host, whenever the answer comes.
       const query: Query = {
         release,
@@ -90,36 +105,6 @@ async function exportEach(
     console.out(`${file}: ${summary}`)
   }
   return EXIT.ok
-}
-
-async function fetchDocument(
-  api: Api,
-  format: string,
-  query: Query,
-): Promise<{ readonly text: string; readonly summary: string }> {
-  const answer = await api.call('GET', `/v1/exports/${encodeURIComponent(format)}`, { query })
-  const { document, sha256 } = answer
-  if (typeof document !== 'string' || createHash('sha256').update(document, 'utf8').digest('hex') !== sha256)
-    throw new CommandError(EXIT.failed, 'the document is not what the server says it is: its digest differs')
-  const states: unknown = answer['states']
-  const counted =
-    typeof states === 'object' && states !== null
-      ? Object.entries(states).map(([state, number]) => `${state} ${String(number)}`)
-      : []
-  return {
-    text: document,
-    summary: `${wholeValue(answer['release'])} as of ${wholeValue(answer['as_of'])}; ${counted.join(', ')}; score ${percent(answer['score'])}, coverage ${percent(answer['coverage'])}; sha256 ${sha256}`,
-  }
-}
-
-async function write(file: string, text: string): Promise<void> {
-  await writeFile(file, text).catch((error: unknown) => {
-    throw new CommandError(EXIT.usage, `${file} cannot be written: ${reason(error)}`, { cause: error })
-  })
-}
-
-function percent(value: unknown): string {
-  return typeof value === 'number' ? `${(value * 100).toFixed(1)} %` : 'unknown'
 }
 
 const FORMATS: string[] = ['cklb', 'ckl', 'xccdf', 'hdf', 'oscal-ar', 'oscal-cd', 'oscal-poam', 'emass']

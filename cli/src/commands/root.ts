@@ -15,6 +15,7 @@ import { listCommands } from './lists.ts'
 import { statusCommand } from './status.ts'
 import { systemCommand } from './system.ts'
 import { tokenCommand } from './token.ts'
+import { verifyExportCommand } from './verify-export.ts'
 import { waiverCommand } from './waiver.ts'
 import { whyWaitingCommand } from './why-waiting.ts'
 
@@ -26,6 +27,7 @@ export function rootCommand(console: Console): CommandDef {
     ...listCommands(console),
     controls: controlsCommand(console),
     export: exportCommand(console),
+    'verify-export': verifyExportCommand(console),
     import: importCommand(console),
     waiver: waiverCommand(console),
     attestation: attestationCommand(console),

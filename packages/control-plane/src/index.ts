@@ -48,10 +48,12 @@ export {
 export {
   EXPORT_FORMATS,
   type ExportFormat,
+  fileNameOf,
   MEDIA_TYPES,
   ONE_HOST_FORMATS,
   writeExport,
 } from './controls/export/formats.ts'
+export { manifestOf } from './controls/export/manifest.ts'
 export { STATUS_OF, type Status as ChecklistStatus } from './controls/export/words.ts'
 export { type AdoptedRelease, type AdoptRelease, adoptRelease } from './controls/import/adopt-release.ts'
 export { type ComparedChecklist, compareChecklist } from './controls/import/compare-checklist.ts'

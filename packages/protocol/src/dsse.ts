@@ -52,6 +52,7 @@ export function renderEnvelope(envelope: Envelope): EnvelopeJson {
 /** Payload types that we sign. */
 export const DEPLOYMENT_PAYLOAD_TYPE = 'application/vnd.crystalforge.deployment.v1+json'
 export const JOB_PAYLOAD_TYPE = 'application/vnd.crystalforge.job.v1+json'
+export const EXPORT_PAYLOAD_TYPE = 'application/vnd.crystalforge.export.v1+json'
 export const IN_TOTO_PAYLOAD_TYPE = 'application/vnd.in-toto+json'
 
 /** A director and a dozen operators fit; each signature costs up to one verification a key. */

@@ -1,5 +1,6 @@
-import { IN_TOTO_PAYLOAD_TYPE, JOB_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts'
+import { EXPORT_PAYLOAD_TYPE, IN_TOTO_PAYLOAD_TYPE, JOB_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts'
 import { type TrustedKey, verifiedSigners } from './dsse-verify.ts'
+import { type ExportManifest, readExportManifest } from './export-manifest.ts'
 
 /** A document whose signature held: the exact bytes that were signed, to be parsed now, and who signed. */
 export type VerifiedDocument = {
@@ -29,6 +30,20 @@ export function verifyAttestation(
   trusted: readonly TrustedKey[],
 ): VerifiedDocument | RefusedDocument {
   return verifyDocument(envelope, IN_TOTO_PAYLOAD_TYPE, trusted)
+}
+
+/** Opens the manifest of a bundle of exports, for somebody who has nothing but the bundle and a pinned key. */
+export function verifyExportManifest(
+  envelope: unknown,
+  trusted: readonly TrustedKey[],
+):
+  | { readonly ok: true; readonly manifest: ExportManifest; readonly signer: TrustedKey }
+  | RefusedDocument
+  | { readonly ok: false; readonly code: 'malformed_manifest'; readonly detail: string } {
+  const verified = verifyDocument(envelope, EXPORT_PAYLOAD_TYPE, trusted)
+  if (!verified.ok) return verified
+  const read = readExportManifest(verified.payload)
+  return read.ok ? { ok: true, manifest: read.manifest, signer: verified.signer } : read
 }
 
 function verifyDocument(

@@ -33,6 +33,22 @@ export const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   emass: 'text/csv; charset=utf-8',
 }
 
+/** The name of a document as a file: of one host, or of all that were chosen. */
+export function fileNameOf(format: ExportFormat, hostname: string | null): string {
+  return hostname === null ? FILES[format] : `${hostname}.${FILES[format]}`
+}
+
+const FILES: Readonly<Record<ExportFormat, string>> = {
+  cklb: 'cklb',
+  ckl: 'ckl',
+  xccdf: 'xccdf.xml',
+  hdf: 'hdf.json',
+  'oscal-ar': 'oscal-ar.json',
+  'oscal-cd': 'oscal-cd.json',
+  'oscal-poam': 'oscal-poam.json',
+  emass: 'emass.csv',
+}
+
 /**
  * A snapshot as a document. Pure: the same snapshot and catalogue give the same bytes.
  * @throws {RangeError} when a format of one host is asked for another number of hosts.
