@@ -50,6 +50,18 @@ export class EnvironmentReader {
     return first
   }
 
+  /** A time such as 2027-01-31T00:00:00Z; undefined when it is not set, or `none`. */
+  instant(name: string): Date | undefined {
+    const value = this.optional(name)
+    if (value === undefined || value === 'none') return undefined
+    if (/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z$/.test(value) && !Number.isNaN(Date.parse(value)))
+      return new Date(value)
+    this.#problems.push(
+      `${name} is ${JSON.stringify(value)}; expected none or a time such as 2027-01-31T00:00:00Z`,
+    )
+    return undefined
+  }
+
   /** Notes a problem that only the reader of several variables can see. */
   refuse(problem: string): void {
     this.#problems.push(problem)

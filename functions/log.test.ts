@@ -21,3 +21,29 @@ test('an error is logged with what caused it', () => {
     /could not build[\s\S]*caused by Error: no space/,
   )
 })
+
+test.each([
+  [undefined, 'program', 'sweep'],
+  ['forge-sweep', 'function', 'forge-sweep'],
+])('what is counted becomes a metric of whoever counted: deployed as %s', (deployedAs, dimension, value) => {
+  const lines: string[] = []
+  const write = (line: string): void => void lines.push(line)
+  jsonLog('sweep', { write, metrics: ['failed', 'late'], deployedAs })('info', 'sweep', {
+    failed: 2,
+    late: 'no',
+  })
+  const line: unknown = JSON.parse(lines.join(''))
+  expect(line).toMatchObject({
+    [dimension]: value,
+    failed: 2,
+    _aws: {
+      CloudWatchMetrics: [
+        {
+          Namespace: 'crystal-forge',
+          Dimensions: [[dimension]],
+          Metrics: [{ Name: 'failed', Unit: 'Count' }],
+        },
+      ],
+    },
+  })
+})

@@ -8,11 +8,14 @@ export type JsonLogOptions = {
   readonly write?: (line: string) => void
   /** Names of fields that are counts: where they are numbers, CloudWatch makes metrics of them (embedded metric format). */
   readonly metrics?: readonly string[]
+  /** What the function is called where it runs; its metrics carry it, so that two deployments in one account stay apart. */
+  readonly deployedAs?: string | undefined
 }
 
 /** JSON lines on standard output, which Lambda and journald both collect. */
 export function jsonLog(program: string, options: JsonLogOptions = {}): Log {
-  const { write = (line) => process.stdout.write(line), metrics = [] } = options
+  const { write = (line) => process.stdout.write(line), metrics = [], deployedAs } = options
+  const whose = deployedAs === undefined ? 'program' : 'function'
   return (level, message, fields = {}) => {
     const at = new Date()
     const measured = metrics.filter((name) => typeof fields[name] === 'number')
@@ -20,22 +23,23 @@ export function jsonLog(program: string, options: JsonLogOptions = {}): Log {
       level,
       at: at.toISOString(),
       program,
+      ...(deployedAs === undefined ? {} : { function: deployedAs }),
       message,
       ...readable(fields),
-      ...(measured.length === 0 ? {} : { _aws: embeddedMetrics(at, measured) }),
+      ...(measured.length === 0 ? {} : { _aws: embeddedMetrics(at, whose, measured) }),
     }
     write(`${JSON.stringify(line).replace(STEERING, escaped)}\n`)
   }
 }
 
 /** The embedded metric format: the line itself carries the values, so that no request has to be made. */
-function embeddedMetrics(at: Date, names: readonly string[]): unknown {
+function embeddedMetrics(at: Date, whose: string, names: readonly string[]): unknown {
   return {
     Timestamp: at.getTime(),
     CloudWatchMetrics: [
       {
         Namespace: METRIC_NAMESPACE,
-        Dimensions: [['program']],
+        Dimensions: [[whose]],
         Metrics: names.map((Name) => ({ Name, Unit: 'Count' })),
       },
     ],

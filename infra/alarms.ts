@@ -11,12 +11,20 @@ export const RUNBOOK_SECTIONS = [
   'queue-age',
   'relay-refused',
   'sweep-failed',
+  'sweep-not-running',
   'api-5xx',
   'api-latency',
   'database-cpu',
   'database-storage',
   'database-memory',
   'database-connections',
+  'outbox-age',
+  'jobs-waiting',
+  'builders-silent',
+  'hosts-silent',
+  'nonce-tables',
+  'backup-age',
+  'keys-and-certificates',
   'budget',
 ] as const
 export type RunbookSection = (typeof RUNBOOK_SECTIONS)[number]
@@ -32,11 +40,16 @@ export type AlarmProps = {
   readonly below?: boolean
   /** How many periods in a row; one unless told. */
   readonly periods?: number
+  /**
+   * What it means when nothing is measured. `quiet`, unless told: nothing ran, so nothing failed. `unchanged`: nobody
+   * looked, so what was last seen still holds. `rings`: that nothing is measured is itself the trouble.
+   */
+  readonly unmeasured?: keyof typeof UNMEASURED
 }
 
-/** Tells the topic when it rings and when it is over. No data is no news: nothing ran, so nothing failed. */
+/** Tells the topic when it rings and when it is over. */
 export function alarm(scope: Construct, id: string, props: AlarmProps): Alarm {
-  const { topic, says, section, metric, threshold, below = false, periods = 1 } = props
+  const { topic, says, section, metric, threshold, below = false, periods = 1, unmeasured = 'quiet' } = props
   const made = new Alarm(scope, id, {
     metric,
     threshold,
@@ -44,7 +57,7 @@ export function alarm(scope: Construct, id: string, props: AlarmProps): Alarm {
     comparisonOperator: below
       ? ComparisonOperator.LESS_THAN_THRESHOLD
       : ComparisonOperator.GREATER_THAN_THRESHOLD,
-    treatMissingData: TreatMissingData.NOT_BREACHING,
+    treatMissingData: UNMEASURED[unmeasured],
     alarmDescription: `${says} Runbook: docs/runbook.md#${section}`,
   })
   const tell = new SnsAction(topic)
@@ -52,3 +65,9 @@ export function alarm(scope: Construct, id: string, props: AlarmProps): Alarm {
   made.addOkAction(tell)
   return made
 }
+
+const UNMEASURED = {
+  quiet: TreatMissingData.NOT_BREACHING,
+  unchanged: TreatMissingData.IGNORE,
+  rings: TreatMissingData.BREACHING,
+} as const

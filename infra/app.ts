@@ -13,7 +13,7 @@ try {
   deployment(
     app,
     readParameters((name) => app.node.tryGetContext(name)),
-    (name) => join(bundles, 'functions', name),
+    { bundle: (name) => join(bundles, 'functions', name), now: new Date() },
   )
   app.synth()
 } catch (error) {

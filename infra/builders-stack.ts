@@ -1,4 +1,4 @@
-import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import {
   CfnOIDCProvider,
   PolicyStatement,
@@ -8,62 +8,118 @@ import {
 } from 'aws-cdk-lib/aws-iam'
 import { CfnCRL, CfnProfile, CfnTrustAnchor } from 'aws-cdk-lib/aws-rolesanywhere'
 import type { Construct } from 'constructs'
+import type { BuilderTrust } from './builder-trust.ts'
 import type { ComputeStack } from './compute-stack.ts'
 import type { DataStack } from './data-stack.ts'
 import { type Grant, grantTo } from './grants.ts'
 import type { Parameters } from './parameters.ts'
+import { ServiceEvent } from './service-events.ts'
 
 export type BuildersProps = StackProps & {
   readonly parameters: Parameters
   readonly data: DataStack
   readonly compute: ComputeStack
-  /** PEM texts; read by the program, so that this stack stays a function of its arguments. */
-  readonly authorityPem: string | undefined
-  readonly crlPem: string | undefined
+  /** Read by the program, so that this stack stays a function of its arguments. */
+  readonly trust: BuilderTrust | undefined
 }
 
 /** How machines outside of AWS become builders here: by a certificate of an authority of yours, or by OIDC. */
 export class BuildersStack extends Stack {
-  constructor(
-    scope: Construct,
-    id: string,
-    { parameters, data, compute, authorityPem, crlPem, ...props }: BuildersProps,
-  ) {
+  constructor(scope: Construct, id: string, { parameters, data, compute, trust, ...props }: BuildersProps) {
     super(scope, id, props)
-    if (authorityPem !== undefined) byCertificate(this, { parameters, data, compute, authorityPem, crlPem })
-    if (parameters.builderOidc !== undefined) byOidc(this, { parameters, data, compute })
+    const parts = { parameters, data, compute }
+    if (trust !== undefined) byCertificate(this, { ...parts, trust })
+    if (parameters.builderOidc !== undefined) byOidc(this, parts)
   }
 }
 
 type Parts = Pick<BuildersProps, 'parameters' | 'data' | 'compute'>
 
-function byCertificate(
-  scope: Construct,
-  {
-    parameters,
-    data,
-    compute,
-    authorityPem,
-    crlPem,
-  }: Parts & { authorityPem: string; crlPem: string | undefined },
-): void {
+function byCertificate(scope: Construct, { trust, ...parts }: Parts & { trust: BuilderTrust }): void {
+  const { parameters } = parts
   const { name, builderNames } = parameters
+  const anchorArn = trustAnchor(scope, parameters, trust)
+  certificatesEnding(scope, parts)
+  const builder = certificateRole(scope, 'Builder', {
+    roleName: `${name}-builder`,
+    description: 'A builder with a certificate; its OU is the tenant whose part of the cache it may write',
+    when: {
+      ArnEquals: { 'aws:SourceArn': anchorArn },
+      StringEquals: { 'aws:PrincipalTag/x509Subject/CN': [...builderNames] },
+    },
+  })
+  grantTo(builder, builder, builderGrants(parts, PREFIX_OF_CERTIFICATE))
+  const profile = new CfnProfile(scope, 'Profile', {
+    name,
+    enabled: true,
+    roleArns: [builder.roleArn],
+    durationSeconds: 3600,
+  })
+  new CfnOutput(scope, 'TrustAnchorArn', { value: anchorArn })
+  new CfnOutput(scope, 'ProfileArn', { value: profile.attrProfileArn })
+  new CfnOutput(scope, 'RoleArn', { value: builder.roleArn })
+}
+
+/** @returns its ARN */
+function trustAnchor(
+  scope: Construct,
+  { name, alarmExpiryDays }: Parameters,
+  { authorityPem, revocationList }: BuilderTrust,
+): string {
+  const tell = (event: string): CfnTrustAnchor.NotificationSettingProperty => ({
+    event,
+    channel: 'ALL',
+    enabled: true,
+    threshold: alarmExpiryDays,
+  })
   const anchor = new CfnTrustAnchor(scope, 'TrustAnchor', {
     name,
     enabled: true,
     source: { sourceType: 'CERTIFICATE_BUNDLE', sourceData: { x509CertificateData: authorityPem } },
+    notificationSettings: [tell('CA_CERTIFICATE_EXPIRY'), tell('END_ENTITY_CERTIFICATE_EXPIRY')],
   })
-  const principal = new ServicePrincipal('rolesanywhere.amazonaws.com', {
-    conditions: {
-      ArnEquals: { 'aws:SourceArn': anchor.attrTrustAnchorArn },
-      StringEquals: { 'aws:PrincipalTag/x509Subject/CN': [...builderNames] },
+  if (revocationList !== undefined)
+    new CfnCRL(scope, 'RevocationList', {
+      name,
+      enabled: true,
+      crlData: revocationList.pem,
+      trustAnchorArn: anchor.attrTrustAnchorArn,
+    })
+  return anchor.attrTrustAnchorArn
+}
+
+/** Roles Anywhere sends these once a day for each: of the authority, and of every certificate that was used that day. */
+function certificatesEnding(scope: Construct, { parameters, data }: Parts): void {
+  const { name, alarmExpiryDays } = parameters
+  new ServiceEvent(scope, 'CertificatesEnding', {
+    log: data.events,
+    topic: data.alarms,
+    ruleName: `${name}-certificates-ending`,
+    says: `The authority of builders, or a certificate that one of them uses, ends within ${alarmExpiryDays} days.`,
+    section: 'keys-and-certificates',
+    pattern: {
+      source: ['aws.rolesanywhere'],
+      'detail-type': ['Roles Anywhere Certificate Expiration State Change'],
     },
+    period: Duration.days(1),
   })
-  const role = new Role(scope, 'Builder', {
-    roleName: `${name}-builder`,
-    description: 'A builder with a certificate; its OU is the tenant whose part of the cache it may write',
-    assumedBy: principal.withSessionTags(),
-  })
+}
+
+function certificateRole(
+  scope: Construct,
+  id: string,
+  {
+    roleName,
+    description,
+    when,
+  }: {
+    roleName: string
+    description: string
+    when: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  },
+): Role {
+  const principal = new ServicePrincipal('rolesanywhere.amazonaws.com', { conditions: { ...when } })
+  const role = new Role(scope, id, { roleName, description, assumedBy: principal.withSessionTags() })
   role.assumeRolePolicy?.addStatements(
     new PolicyStatement({
       sid: 'NameTheCertificate',
@@ -71,23 +127,7 @@ function byCertificate(
       principals: [principal],
     }),
   )
-  grantTo(role, role, builderGrants({ data, compute }, PREFIX_OF_CERTIFICATE))
-  const profile = new CfnProfile(scope, 'Profile', {
-    name,
-    enabled: true,
-    roleArns: [role.roleArn],
-    durationSeconds: 3600,
-  })
-  if (crlPem !== undefined)
-    new CfnCRL(scope, 'RevocationList', {
-      name,
-      enabled: true,
-      crlData: crlPem,
-      trustAnchorArn: anchor.attrTrustAnchorArn,
-    })
-  new CfnOutput(scope, 'TrustAnchorArn', { value: anchor.attrTrustAnchorArn })
-  new CfnOutput(scope, 'ProfileArn', { value: profile.attrProfileArn })
-  new CfnOutput(scope, 'RoleArn', { value: role.roleArn })
+  return role
 }
 
 function byOidc(scope: Construct, { parameters, data, compute }: Parts): void {

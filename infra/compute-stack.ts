@@ -29,6 +29,7 @@ export type ComputeProps = StackProps & {
   readonly network: NetworkStack
   readonly data: DataStack
   readonly bundle: (name: FunctionName) => string
+  readonly revocationListEndsAt: Date | undefined
 }
 
 /** What changes with every version: the functions, and the queues that they share with builders. */
@@ -36,7 +37,11 @@ export class ComputeStack extends Stack {
   readonly http: Readonly<Record<HttpFunctionName, LambdaFunction>>
   readonly jobQueues: Platform['jobQueues']
 
-  constructor(scope: Construct, id: string, { parameters, network, data, bundle, ...props }: ComputeProps) {
+  constructor(
+    scope: Construct,
+    id: string,
+    { parameters, network, data, bundle, revocationListEndsAt, ...props }: ComputeProps,
+  ) {
     super(scope, id, props)
     this.jobQueues = jobQueues(this, parameters, data)
     const platform: Platform = {
@@ -45,6 +50,7 @@ export class ComputeStack extends Stack {
       network,
       data,
       bundle,
+      revocationListEndsAt,
       jobQueues: this.jobQueues,
       relayQueue: relayQueue(this, parameters, data),
       proxy: parameters.databaseProxy ? databaseProxy(this, { parameters, network, data }) : undefined,

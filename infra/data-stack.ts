@@ -1,5 +1,6 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
 import type { Key } from 'aws-cdk-lib/aws-kms'
+import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Topic } from 'aws-cdk-lib/aws-sns'
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions'
 import type { Construct } from 'constructs'
@@ -10,6 +11,7 @@ import { senderUser, signingKey, storageKey } from './keys.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
 import { type SecretArns, secrets } from './secrets.ts'
+import { eventLog } from './service-events.ts'
 
 /** What must not be lost: the database, the buckets, the keys, the secrets, and who is told of alarms. */
 export class DataStack extends Stack {
@@ -20,6 +22,8 @@ export class DataStack extends Stack {
   readonly buckets: Buckets
   readonly secrets: SecretArns
   readonly alarms: Topic
+  /** What AWS's own services said. */
+  readonly events: LogGroup
 
   constructor(
     scope: Construct,
@@ -48,6 +52,7 @@ export class DataStack extends Stack {
       masterKey: this.key,
       enforceSSL: true,
     })
+    this.events = eventLog(this, { parameters, key: network.logsKey })
     if (parameters.alarmEmail !== undefined)
       this.alarms.addSubscription(new EmailSubscription(parameters.alarmEmail))
   }

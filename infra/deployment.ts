@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { type App, type StackProps, Tags } from 'aws-cdk-lib'
+import { type BuilderTrust, readBuilderTrust } from './builder-trust.ts'
 import { BuildersStack } from './builders-stack.ts'
 import { connectionsNeeded, databaseConnections, type FunctionName } from './capacity.ts'
 import { ComputeStack } from './compute-stack.ts'
@@ -18,9 +18,16 @@ export type Stacks = {
   readonly builders: BuildersStack | undefined
 }
 
+export type Surroundings = {
+  /** Directory of the bundle of a function. */
+  readonly bundle: (name: FunctionName) => string
+  readonly now: Date
+}
+
 /** The stacks, in the order of their lifetimes: what is deployed often depends on what is deployed rarely. */
-export function deployment(app: App, parameters: Parameters, bundle: (name: FunctionName) => string): Stacks {
+export function deployment(app: App, parameters: Parameters, { bundle, now }: Surroundings): Stacks {
   refuseTooFewConnections(parameters)
+  const trust = readBuilderTrust(parameters, now)
   const { name } = parameters
   const props: StackProps = {
     env: {
@@ -31,10 +38,19 @@ export function deployment(app: App, parameters: Parameters, bundle: (name: Func
   }
   const network = new NetworkStack(app, `${name}-network`, { ...props, parameters })
   const data = new DataStack(app, `${name}-data`, { ...props, parameters, network })
-  const compute = new ComputeStack(app, `${name}-compute`, { ...props, parameters, network, data, bundle })
+  const compute = new ComputeStack(app, `${name}-compute`, {
+    ...props,
+    parameters,
+    network,
+    data,
+    bundle,
+    revocationListEndsAt: trust?.revocationList?.endsAt,
+  })
   const edge = new EdgeStack(app, `${name}-edge`, { ...props, parameters, network, compute })
   const observe = new ObserveStack(app, `${name}-observe`, { ...props, parameters, network, data, compute })
-  const builders = buildersStack(app, { ...props, parameters, data, compute })
+  // The sweep reports once a minute, and an alarm that rings when it does not is made last.
+  observe.addStackDependency(edge)
+  const builders = buildersStack(app, { ...props, parameters, data, compute, trust })
   Tags.of(app).add('application', name)
   for (const [key, value] of Object.entries(parameters.tags)) Tags.of(app).add(key, value)
   return { network, data, compute, edge, observe, builders }
@@ -42,28 +58,16 @@ export function deployment(app: App, parameters: Parameters, bundle: (name: Func
 
 function buildersStack(
   app: App,
-  props: StackProps & { parameters: Parameters; data: DataStack; compute: ComputeStack },
+  props: StackProps & {
+    parameters: Parameters
+    data: DataStack
+    compute: ComputeStack
+    trust: BuilderTrust | undefined
+  },
 ): BuildersStack | undefined {
-  const { name, builderCaFile, builderCrlFile, builderOidc } = props.parameters
-  if (builderCaFile === undefined && builderOidc === undefined) return undefined
-  return new BuildersStack(app, `${name}-builders`, {
-    ...props,
-    authorityPem:
-      builderCaFile === undefined ? undefined : readPem('builderCaFile', builderCaFile, 'CERTIFICATE'),
-    crlPem: builderCrlFile === undefined ? undefined : readPem('builderCrlFile', builderCrlFile, 'X509 CRL'),
-  })
-}
-
-function readPem(parameter: 'builderCaFile' | 'builderCrlFile', file: string, label: string): string {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch {
-    throw new ParameterError(`context ${parameter}: ${file} cannot be read`)
-  }
-  if (!text.includes(`-----BEGIN ${label}-----`))
-    throw new ParameterError(`context ${parameter}: ${file} holds no PEM block "${label}"`)
-  return text
+  const { name, builderOidc } = props.parameters
+  if (props.trust === undefined && builderOidc === undefined) return undefined
+  return new BuildersStack(app, `${name}-builders`, props)
 }
 
 /** More instances than connections would mean errors under load, not more throughput. */

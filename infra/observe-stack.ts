@@ -9,7 +9,10 @@ import type { ComputeStack } from './compute-stack.ts'
 import type { DataStack } from './data-stack.ts'
 import { statement } from './grants.ts'
 import type { NetworkStack } from './network-stack.ts'
+import { ownMetric } from './own-metric.ts'
 import type { Parameters } from './parameters.ts'
+import { ServiceEvent } from './service-events.ts'
+import { watchAlarms } from './watch-alarms.ts'
 
 export type ObserveProps = StackProps & {
   readonly parameters: Parameters
@@ -24,8 +27,9 @@ export class ObserveStack extends Stack {
     super(scope, id, props)
     const api = apiMetrics(network)
     const db = databaseMetrics(data)
-    for (const [name, one] of Object.entries(sharedAlarms({ api, db, parameters })))
-      alarm(this, name, { topic: data.alarms, ...one })
+    const alarms = { ...sharedAlarms({ api, db, parameters }), ...watchAlarms(parameters) }
+    for (const [name, one] of Object.entries(alarms)) alarm(this, name, { topic: data.alarms, ...one })
+    if (data.database.kind === 'rds') backupsInDanger(this, data, parameters)
     dashboard(this, { parameters, api, db, compute })
     if (parameters.budgetUsd !== undefined)
       budget(this, { ...parameters, budgetUsd: parameters.budgetUsd }, data)
@@ -141,6 +145,10 @@ function dashboard(
   const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
     new GraphWidget({ title, left, right, width: 8, height: 6 })
   const functions = Object.values(compute.http).map(({ fn }) => fn)
+  const count = (program: 'sweep' | 'relay-outbox', metricName: string): IMetric =>
+    ownMetric(parameters, program, { metricName, statistic: 'Sum', label: `${program} ${metricName}` })
+  const worst = (metricName: string): IMetric =>
+    ownMetric(parameters, 'sweep', { metricName, statistic: 'Maximum', label: metricName })
   const queues = Object.values(compute.jobQueues).map(({ queue }) => queue)
   made.addWidgets(
     graph('Requests, and how long one in twenty takes', [api.requests], [api.latency]),
@@ -160,9 +168,14 @@ function dashboard(
       queues.map((queue) => queue.metricApproximateAgeOfOldestMessage()),
     ),
     graph('What the relay sent and the sweep found', [
-      ...['sent', 'refused'].map((name) => counted('relay-outbox', name)),
-      ...['expired', 'hinted', 'failed'].map((name) => counted('sweep', name)),
+      ...['sent', 'refused'].map((name) => count('relay-outbox', name)),
+      ...['expired', 'hinted', 'failed'].map((name) => count('sweep', name)),
     ]),
+  )
+  made.addWidgets(
+    graph('Waiting, in seconds: messages, jobs', [worst('outboxAgeS'), worst('jobWaitingS')]),
+    graph('Silent: builders, share of hosts', [worst('buildersSilent')], [worst('hostsSilentPercent')]),
+    graph('Seconds that a restore would lose', [worst('backupAgeS')]),
   )
   made.addWidgets(
     graph('Database: processor, connections', [db.cpu], [db.connections]),
@@ -178,13 +191,23 @@ function dashboard(
   )
 }
 
-function counted(program: string, metricName: string): Metric {
-  return new Metric({
-    namespace: 'crystal-forge',
-    metricName,
-    dimensionsMap: { program },
-    statistic: 'Sum',
-    label: `${program} ${metricName}`,
+/** What RDS says of an instance whose backups were switched off, or that needs them. */
+function backupsInDanger(scope: Construct, data: DataStack, { name }: Parameters): void {
+  new ServiceEvent(scope, 'BackupsInDanger', {
+    log: data.events,
+    topic: data.alarms,
+    ruleName: `${name}-backups-in-danger`,
+    says: 'RDS keeps no backups of the database any more, lost the key that they are read with, or asks for a restore.',
+    section: 'backup-age',
+    pattern: {
+      source: ['aws.rds'],
+      'detail-type': ['RDS DB Instance Event'],
+      detail: {
+        SourceIdentifier: Object.values(data.database.dimensions),
+        EventID: Object.keys(EVENTS_OF_RDS),
+      },
+    },
+    period: Duration.hours(1),
   })
 }
 
@@ -224,3 +247,11 @@ function budget(
 }
 
 const GIB = 2 ** 30
+
+/** What each means, from the list of events of RDS. */
+const EVENTS_OF_RDS = {
+  'RDS-EVENT-0028': 'automated backups were disabled',
+  'RDS-EVENT-0031': 'the instance has failed, and a restore to a point in time is recommended',
+  'RDS-EVENT-0418': 'the key of the instance cannot be used',
+  'RDS-EVENT-0419': 'the key of the instance cannot be used, and the instance is being closed',
+}

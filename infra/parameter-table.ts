@@ -93,7 +93,11 @@ const TABLE = {
     shape: 'GOVERNANCE or COMPLIANCE',
     default: 'GOVERNANCE',
   },
-  nextReportInS: { meaning: 'pause between two reports of a host', shape: 'seconds', default: '300' },
+  nextReportInS: {
+    meaning: 'pause between two reports of a host, which counts as silent after an hour',
+    shape: 'seconds, at most 1800',
+    default: '300',
+  },
   leaseS: { meaning: 'silence after which a job is taken from its builder', shape: 'seconds', default: '60' },
   builderCaFile: {
     meaning: 'authority of the certificates of builders (PEM); makes the stack for IAM Roles Anywhere',
@@ -109,6 +113,30 @@ const TABLE = {
   builderOidcSubject: { meaning: 'their subject, in full', shape: 'text without wildcards' },
   builderOidcTenant: { meaning: 'tenant whose part of the cache they may write', shape: 't_ and its id' },
   alarmEmail: { meaning: 'who is told of alarms; confirm the first mail', shape: 'an address' },
+  alarmJobWaitingS: {
+    meaning: 'alarm when a job that may run was taken by nobody for longer',
+    shape: 'seconds, 60 to 604800',
+    default: '3600',
+  },
+  alarmBuildersSilent: {
+    meaning: 'alarm when more builders than this have said nothing for 15 minutes',
+    shape: 'a number of builders',
+    default: '0',
+  },
+  alarmHostsSilentPercent: {
+    meaning: 'alarm when a larger share of the hosts has not reported for an hour; 100: never',
+    shape: 'percent',
+    default: '20',
+  },
+  alarmExpiryDays: {
+    meaning: 'alarm so long before a certificate, revocation list or token ends',
+    shape: 'days, 1 to 90',
+    default: '14',
+  },
+  alarmKeyAgeDays: {
+    meaning: 'alarm when a host or builder signs with an older key; unset: keys may grow old',
+    shape: 'days',
+  },
   budgetUsd: { meaning: 'monthly cost at which an alarm is sent', shape: 'US dollars' },
   logRetentionDays: {
     meaning: 'how long logs are kept',

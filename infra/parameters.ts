@@ -40,6 +40,11 @@ export type Parameters = {
       }
     | undefined
   readonly alarmEmail: string | undefined
+  readonly alarmJobWaitingS: number
+  readonly alarmBuildersSilent: number
+  readonly alarmHostsSilentPercent: number
+  readonly alarmExpiryDays: number
+  readonly alarmKeyAgeDays: number | undefined
   readonly budgetUsd: number | undefined
   readonly logRetentionDays: number
   readonly tags: Readonly<Record<string, string>>
@@ -80,15 +85,20 @@ export function readParameters(context: (name: string) => unknown): Parameters {
     cacheKeyName: read.text('cacheKeyName', /^[A-Za-z0-9._-]{1,100}$/),
     evidenceLockDays: read.whole('evidenceLockDays', 1, 36_500),
     evidenceLockMode: read.oneOf('evidenceLockMode', ['GOVERNANCE', 'COMPLIANCE']),
-    nextReportInS: read.whole('nextReportInS', 1, 86_400),
+    // Twice in the hour after which a host counts as silent.
+    nextReportInS: read.whole('nextReportInS', 1, 1800),
     leaseS: read.whole('leaseS', 2, 3600),
     builderCaFile: read.optional('builderCaFile', /./),
     builderCrlFile: read.optional('builderCrlFile', /./),
     builderNames: read.list('builderNames', /^[A-Za-z0-9._-]{1,64}$/),
     builderOidc: readBuilderOidc(read),
     alarmEmail: read.optional('alarmEmail', /^[^@\s]+@[^@\s]+$/),
-    budgetUsd:
-      read.optional('budgetUsd', /./) === undefined ? undefined : read.whole('budgetUsd', 1, 1_000_000),
+    alarmJobWaitingS: read.whole('alarmJobWaitingS', 60, 604_800),
+    alarmBuildersSilent: read.whole('alarmBuildersSilent', 0, 10_000),
+    alarmHostsSilentPercent: read.whole('alarmHostsSilentPercent', 0, 100),
+    alarmExpiryDays: read.whole('alarmExpiryDays', 1, 90),
+    alarmKeyAgeDays: read.optionalWhole('alarmKeyAgeDays', 1, 3650),
+    budgetUsd: read.optionalWhole('budgetUsd', 1, 1_000_000),
     logRetentionDays: read.oneNumberOf('logRetentionDays', RETENTION_DAYS),
     tags: read.pairs('tags'),
   }
@@ -227,6 +237,8 @@ function reader(context: (name: string) => unknown) {
     if (number < least || number > most) throw refuse(name, `a whole number from ${least} to ${most}`)
     return number
   }
+  const optionalWhole = (name: ParameterName, least: number, most: number): number | undefined =>
+    optional(name, /./) === undefined ? undefined : whole(name, least, most)
   const oneOf = <Choice extends string>(name: ParameterName, choices: readonly Choice[]): Choice => {
     const choice = choices.find((candidate) => candidate === raw(name))
     if (choice === undefined) throw refuse(name, `one of ${choices.join(', ')}`)
@@ -253,7 +265,7 @@ function reader(context: (name: string) => unknown) {
       }),
     )
   const flag = (name: ParameterName): boolean => oneOf(name, ['true', 'false']) === 'true'
-  return { optional, text, whole, oneOf, oneNumberOf, list, pairs, flag }
+  return { optional, text, whole, optionalWhole, oneOf, oneNumberOf, list, pairs, flag }
 }
 
 function missing(name: ParameterName, because: string): ParameterError {

@@ -18,6 +18,8 @@ export type Platform = {
   readonly data: DataStack
   /** Directory of the bundle of a function. */
   readonly bundle: (name: FunctionName) => string
+  /** When the revocation list for the certificates of builders ends, if there is one. */
+  readonly revocationListEndsAt: Date | undefined
   readonly jobQueues: Readonly<Record<JobKind, QueueWithDeadLetters>>
   readonly relayQueue: Queue
   /** Instead of the database itself, when there is a proxy. */

@@ -21,7 +21,7 @@ export async function appOf(root: string, context: Readonly<Record<string, strin
   deployment(
     app,
     readParameters((name) => app.node.tryGetContext(name)),
-    () => nothing,
+    { bundle: () => nothing, now: new Date() },
   )
   return app
 }

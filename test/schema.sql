@@ -55,6 +55,11 @@ alter table api_token force row level security;
 create policy presented on api_token for select to public using (token_sha256 = ( SELECT cf_lookup() AS cf_lookup));
 create policy tenant on api_token for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on api_token: select to cf_controls; insert, select, update to cf_operators; select to cf_status;
+grant on column tenant_id of api_token: select to cf_scheduler;
+grant on column name of api_token: select to cf_scheduler;
+grant on column created_at of api_token: select to cf_scheduler;
+grant on column expires_at of api_token: select to cf_scheduler;
+grant on column revoked_at of api_token: select to cf_scheduler;
 
 create table approval (
   deployment_id text not null,
@@ -147,6 +152,10 @@ alter table builder_key force row level security;
 create policy presented on builder_key for select to public using (key_id = ( SELECT cf_lookup() AS cf_lookup));
 create policy tenant on builder_key for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on builder_key: select to cf_builders; select to cf_cache; insert, select, update to cf_operators;
+grant on column tenant_id of builder_key: select to cf_scheduler;
+grant on column builder_id of builder_key: select to cf_scheduler;
+grant on column status of builder_key: select to cf_scheduler;
+grant on column created_at of builder_key: select to cf_scheduler;
 
 create table closure (
   tenant_id text not null,
@@ -888,9 +897,12 @@ alter table system_key force row level security;
 create policy presented on system_key for select to public using ((key_id = ( SELECT cf_lookup() AS cf_lookup)) OR ((original_wire_until IS NOT NULL) AND (hostname = ( SELECT cf_lookup() AS cf_lookup))));
 create policy tenant on system_key for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system_key: insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators;
-grant on column status of system_key: update to cf_enroll;
+grant on column tenant_id of system_key: select to cf_scheduler;
+grant on column system_id of system_key: select to cf_scheduler;
+grant on column status of system_key: update to cf_enroll; select to cf_scheduler;
 grant on column rfc9421_used_at of system_key: update to cf_enroll; update to cf_ingest;
 grant on column original_last_timestamp of system_key: update to cf_ingest;
+grant on column created_at of system_key: select to cf_scheduler;
 grant on column revoked_at of system_key: update to cf_enroll;
 grant on column revoked_because of system_key: update to cf_enroll;
 

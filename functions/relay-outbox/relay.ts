@@ -61,6 +61,9 @@ async function sendAll(
   return new Map(notSent.map((one) => [one.index, one]))
 }
 
+/** Names of the metrics, for the log of the function. */
+export const COUNTED = ['sent', 'refused'] as const satisfies readonly (keyof Relayed)[]
+
 /** Ten requests of SQS; the rows stay locked that long. */
 const BATCH = 100
 /** One tenant's flood waits for the next run, so that the others have their turn. */

@@ -11,19 +11,24 @@ import { watch } from './watch.ts'
 /** What is due by time. `close` ends the connections. */
 export function app(
   config: Config,
-  { log }: { readonly log: Log },
+  { log, now = () => new Date() }: { readonly log: Log; readonly now?: () => Date },
 ): { handler: ScheduledHandler<Swept>; close(): Promise<void> } {
   const database = openDatabase(config.database, 'sweep')
   const client = s3Client(config.aws)
   const publish = narinfoPublisher(bucket(client, config.cacheBucket))
-  const { hintAgainS } = config
+  const { hintAgainS, expiryDays, revocationListEndsAt } = config
   const relay = openRelay(config.relayQueue, log)
   const handler = scheduled(
     'sweep',
     async () => {
+      // First, and whatever happens: a sweep that fails or takes too long is what somebody has to see.
+      try {
+        log('debug', 'watch', await watch({ database, expiryDays, revocationListEndsAt, now }))
+      } catch (error) {
+        log('error', 'the watch failed', { error })
+      }
       const swept = await sweep({ database, publish, hintAgainS, log })
       if (swept.expired + swept.hinted + swept.polled + swept.rescanned > 0) await relay.wake()
-      log('debug', 'watch', await watch(database))
       return swept
     },
     log,

@@ -110,6 +110,16 @@ function within<T>(
   return inTransaction(database, { tenant }, work)
 }
 
+/** Names of the metrics, for the log of the function. */
+export const COUNTED = [
+  'expired',
+  'hinted',
+  'polled',
+  'rescanned',
+  'published',
+  'failed',
+] as const satisfies readonly (keyof Swept)[]
+
 const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, waivers, leftovers]
 const NOTHING: Swept = {
   expired: 0,

@@ -1,5 +1,6 @@
 import {
   allTenants,
+  archiveAgeS,
   type connect,
   inTransaction,
   nonceHoursAhead,
@@ -7,29 +8,51 @@ import {
   watchTenant,
 } from '@crystal-forge/postgres'
 
-/** One line a minute that alarms read: what grows when something stands still. */
+/** One line a minute that alarms read: what grows when something stands still, and what ends soon. */
 export type Watched = {
   readonly outboxAgeS: number
   readonly jobWaitingS: number
   readonly buildersSilent: number
   readonly hostsSilentPercent: number
   readonly nonceHoursAhead: number
+  readonly tokensEnding: number
+  readonly keyAgeDays: number
+  /** Below 0 when it has ended; absent when there is none. */
+  readonly revocationListDaysLeft?: number
+  /** How much of the past a restore from the archive could not bring back; absent when the database keeps no archive. */
+  readonly backupAgeS?: number
+}
+
+export type Watch = {
+  readonly database: ReturnType<typeof connect>
+  readonly expiryDays: number
+  readonly revocationListEndsAt: Date | undefined
+  readonly now: () => Date
 }
 
 /** The worst of all tenants where it is an age, and the sum where it is a number. */
-export async function watch(database: ReturnType<typeof connect>): Promise<Watched> {
+export async function watch({ database, expiryDays, revocationListEndsAt, now }: Watch): Promise<Watched> {
   const seen: TenantWatch[] = []
   for (const tenant of await allTenants(database))
-    seen.push(await inTransaction(database, { tenant }, watchTenant))
+    seen.push(
+      await inTransaction(database, { tenant }, (transaction) => watchTenant(transaction, { expiryDays })),
+    )
   const sum = (of: (one: TenantWatch) => number): number => seen.reduce((total, one) => total + of(one), 0)
   const most = (of: (one: TenantWatch) => number): number => Math.round(Math.max(0, ...seen.map(of)))
   const hosts = sum((one) => one.hosts)
+  const backupAge = await archiveAgeS(database)
   return {
     outboxAgeS: most((one) => one.outbox_age_s),
     jobWaitingS: most((one) => one.job_waiting_s),
     buildersSilent: sum((one) => one.builders_silent),
     hostsSilentPercent: hosts === 0 ? 0 : Math.round((sum((one) => one.hosts_silent) / hosts) * 100),
     nonceHoursAhead: await nonceHoursAhead(database),
+    tokensEnding: sum((one) => one.tokens_ending),
+    keyAgeDays: most((one) => one.key_age_days),
+    ...(revocationListEndsAt === undefined
+      ? {}
+      : { revocationListDaysLeft: Math.floor((revocationListEndsAt.getTime() - now().getTime()) / DAY_MS) }),
+    ...(backupAge === undefined ? {} : { backupAgeS: Math.round(backupAge) }),
   }
 }
 
@@ -40,4 +63,10 @@ export const WATCHED = [
   'buildersSilent',
   'hostsSilentPercent',
   'nonceHoursAhead',
+  'tokensEnding',
+  'keyAgeDays',
+  'revocationListDaysLeft',
+  'backupAgeS',
 ] as const satisfies readonly (keyof Watched)[]
+
+const DAY_MS = 86_400_000

@@ -1,9 +1,9 @@
 import { Duration } from 'aws-cdk-lib'
-import { Metric } from 'aws-cdk-lib/aws-cloudwatch'
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources'
 import type { VARIABLES } from '../../functions/relay-outbox/config.ts'
 import { alarm } from '../alarms.ts'
 import { LambdaFunction } from '../lambda-function.ts'
+import { ownMetric } from '../own-metric.ts'
 import { databaseAccess, jobQueueVariables, type Platform } from '../platform.ts'
 import { everyMinute } from '../schedule.ts'
 
@@ -44,10 +44,8 @@ export function relayOutbox(platform: Platform): LambdaFunction {
     topic: data.alarms,
     says: 'SQS refuses hints; builders learn of jobs late.',
     section: 'relay-refused',
-    metric: new Metric({
-      namespace: 'crystal-forge',
+    metric: ownMetric(platform.parameters, 'relay-outbox', {
       metricName: 'refused',
-      dimensionsMap: { program: 'relay-outbox' },
       statistic: 'Sum',
       period: Duration.minutes(5),
     }),

@@ -1,8 +1,8 @@
 import { Duration } from 'aws-cdk-lib'
-import { Metric } from 'aws-cdk-lib/aws-cloudwatch'
 import type { VARIABLES } from '../../functions/sweep/config.ts'
 import { alarm } from '../alarms.ts'
 import { LambdaFunction } from '../lambda-function.ts'
+import { ownMetric } from '../own-metric.ts'
 import { cacheAccess, databaseAccess, type Platform, relayAccess } from '../platform.ts'
 import { everyMinute } from '../schedule.ts'
 
@@ -16,6 +16,8 @@ export function sweep(platform: Platform): LambdaFunction {
     ...cache.variables,
     ...relay.variables,
     HINT_AGAIN_S: '60',
+    EXPIRY_ALARM_DAYS: String(platform.parameters.alarmExpiryDays),
+    REVOCATION_LIST_ENDS_AT: platform.revocationListEndsAt?.toISOString() ?? 'none',
   }
   const made = new LambdaFunction(platform, {
     name: 'sweep',
@@ -29,10 +31,8 @@ export function sweep(platform: Platform): LambdaFunction {
     topic: platform.data.alarms,
     says: 'A piece of the sweep fails for a tenant: leases, polls or narinfos are late.',
     section: 'sweep-failed',
-    metric: new Metric({
-      namespace: 'crystal-forge',
+    metric: ownMetric(platform.parameters, 'sweep', {
       metricName: 'failed',
-      dimensionsMap: { program: 'sweep' },
       statistic: 'Sum',
       period: Duration.minutes(5),
     }),

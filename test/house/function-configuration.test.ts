@@ -16,6 +16,8 @@ const OPTIONAL: Readonly<Record<string, string>> = {
   NEXT_REPORT_IN_S: 'the default of the protocol',
   LEASE_S: '60',
   HINT_AGAIN_S: '60',
+  EXPIRY_ALARM_DAYS: '14',
+  REVOCATION_LIST_ENDS_AT: 'there is no revocation list',
   RELAY_QUEUE_URL: 'something else wakes the relay',
 }
 
@@ -53,6 +55,16 @@ describe.each(folders)('%s', async (folder) => {
   })
 })
 
+test.each(['tomorrow', '2027-01-31', '2027-13-31T00:00:00Z', '2027-01-31T00:00:00+01:00'])(
+  'a time that is %s is refused by name',
+  async (value) => {
+    const { readConfig } = await import('../../functions/sweep/config.ts')
+    expect(outcomeOf(() => readConfig({ REVOCATION_LIST_ENDS_AT: value }))).toContain(
+      `REVOCATION_LIST_ENDS_AT is "${value}"; expected none or a time such as 2027-01-31T00:00:00Z`,
+    )
+  },
+)
+
 /** They are needed once one dead-letter queue is named. */
 function isOfDeadLetters(folder: string, name: string): boolean {
   return folder.endsWith('operator-api') && name.startsWith('QUEUE_URL_')
@@ -62,7 +74,8 @@ function exampleOf(name: string): string {
   if (name === 'DATABASE_PORT') return '5432'
   if (name === 'DATABASE_AUTH') return 'iam'
   if (name === 'DATABASE_PROXY') return '1'
-  if (/_S$/.test(name)) return '60'
+  if (name === 'REVOCATION_LIST_ENDS_AT') return '2027-01-31T00:00:00Z'
+  if (/_(S|DAYS)$/.test(name)) return '60'
   return 'x'
 }
 

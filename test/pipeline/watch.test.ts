@@ -1,4 +1,5 @@
-import { watch } from '@crystal-forge/functions/sweep/watch.ts'
+import { app } from '@crystal-forge/functions/sweep/app.ts'
+import { type Watched, watch } from '@crystal-forge/functions/sweep/watch.ts'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createWorld, type World } from './world.ts'
 
@@ -8,8 +9,16 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
+const watched = (revocationListEndsAt?: Date): Promise<Watched> =>
+  watch({
+    database: world.scheduler,
+    expiryDays: 14,
+    revocationListEndsAt,
+    now: () => new Date('2027-01-01T00:00:00Z'),
+  })
+
 test('what stands still grows: the outbox, waiting jobs, silent builders and hosts', async () => {
-  expect(await watch(world.scheduler)).toMatchObject({
+  expect(await watched()).toMatchObject({
     outboxAgeS: 0,
     jobWaitingS: 0,
     buildersSilent: 0,
@@ -38,7 +47,7 @@ test('what stands still grows: the outbox, waiting jobs, silent builders and hos
       [hostname, ago],
     )
   }
-  expect(await watch(world.scheduler)).toMatchObject({
+  expect(await watched()).toMatchObject({
     outboxAgeS: expect.closeTo(300, -2),
     jobWaitingS: expect.closeTo(7200, -2),
     buildersSilent: 1,
@@ -47,12 +56,92 @@ test('what stands still grows: the outbox, waiting jobs, silent builders and hos
 })
 
 test('hours for which nonces have a table are counted', async () => {
-  const { nonceHoursAhead } = await watch(world.scheduler)
+  const { nonceHoursAhead } = await watched()
   expect(nonceHoursAhead).toBeGreaterThan(40)
   const [next] = await world.rows(
     `select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid
      where i.inhparent = 'request_nonce'::regclass order by c.relname desc limit 1 offset 1`,
   )
   await world.rows(`drop table ${next?.['name']}`)
-  expect((await watch(world.scheduler)).nonceHoursAhead).toBe(nonceHoursAhead - 1)
+  expect((await watched()).nonceHoursAhead).toBe(nonceHoursAhead - 1)
+})
+
+test.each([
+  ['90 days', '13 days', null, 1],
+  ['90 days', '15 days', null, 0],
+  // It was made for a week and is meant to end.
+  ['7 days', '3 days', null, 0],
+  ['90 days', '-1 day', null, 0],
+  ['90 days', '3 days', 'now()', 0],
+])('a token made for %s that ends in %s (revoked: %s) counts %i', async (life, left, revoked, count) => {
+  await world.rows('delete from api_token')
+  await world.rows(
+    `insert into api_token (tenant_id, name, role, token_sha256, created_by, created_at, expires_at, revoked_at)
+     select id, 'ci', 'operator', repeat('a', 64), 'me', now() + $1::interval - $2::interval, now() + $1::interval, $3::timestamptz from tenant`,
+    [left, life, revoked],
+  )
+  expect((await watched()).tokensEnding).toBe(count)
+})
+
+test('a token that has a successor of its name ends quietly', async () => {
+  await world.rows('delete from api_token')
+  for (const [digest, left] of [
+    ['b', '3 days'],
+    ['c', '80 days'],
+  ])
+    await world.rows(
+      `insert into api_token (tenant_id, name, role, token_sha256, created_by, created_at, expires_at)
+       select id, 'ci', 'operator', repeat($1, 64), 'me', now() - interval '87 days', now() + $2::interval from tenant`,
+      [digest, left],
+    )
+  expect((await watched()).tokensEnding).toBe(0)
+  await world.rows(`update api_token set name = 'other' where token_sha256 = repeat('c', 64)`)
+  expect((await watched()).tokensEnding).toBe(1)
+})
+
+test('the oldest key that somebody may still sign with has an age', async () => {
+  expect((await watched()).keyAgeDays).toBe(0)
+  await world.rows(`update builder_key set created_at = now() - interval '400 days'`)
+  expect((await watched()).keyAgeDays).toBe(400)
+  await world.rows(`update builder_key set status = 'revoked'`)
+  expect((await watched()).keyAgeDays).toBe(0)
+})
+
+test.each([
+  ['2027-01-15T00:00:00Z', 14],
+  ['2027-01-14T23:59:59Z', 13],
+  ['2026-12-31T00:00:00Z', -1],
+])('a revocation list that ends at %s has %i days left', async (endsAt, days) => {
+  expect((await watched(new Date(endsAt))).revocationListDaysLeft).toBe(days)
+})
+
+test('what does not exist is not measured', async () => {
+  expect(Object.keys(await watched())).not.toContain('revocationListDaysLeft')
+  // The database of the tests keeps no archive of its log.
+  expect(Object.keys(await watched())).not.toContain('backupAgeS')
+})
+
+test('a sweep that fails has measured before, and says why it failed', async () => {
+  const lines: { message: string; fields: Record<string, unknown> }[] = []
+  await world.rows('alter function turn_nonce_partitions rename to turned_away')
+  const sweep = app(
+    {
+      database: world.databaseConfig('cf_scheduler'),
+      aws: { region: 'eu-test-1', endpoint: {} },
+      cacheBucket: 'cache',
+      hintAgainS: 60,
+      expiryDays: 14,
+      revocationListEndsAt: undefined,
+      relayQueue: undefined,
+    },
+    { log: (_level, message, fields = {}) => void lines.push({ message, fields }) },
+  )
+  try {
+    await expect(sweep.handler()).rejects.toThrow(/turn_nonce_partitions/)
+    expect(lines.map(({ message }) => message)).toEqual(['watch', 'sweep failed'])
+    expect(lines[0]?.fields).toHaveProperty('nonceHoursAhead')
+  } finally {
+    await sweep.close()
+    await world.rows('alter function turned_away rename to turn_nonce_partitions')
+  }
 })

@@ -127,4 +127,4 @@ export {
   type WaiverMove,
   type WaiverRow,
 } from './waivers.ts'
-export { nonceHoursAhead, type TenantWatch, watchTenant } from './watch.ts'
+export { archiveAgeS, nonceHoursAhead, type TenantWatch, watchTenant } from './watch.ts'
