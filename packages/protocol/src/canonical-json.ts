@@ -13,13 +13,26 @@ export type JsonValue =
  * @throws TypeError for what I-JSON cannot hold: NaN, infinities, lone surrogates, bigints, functions, class instances.
  */
 export function canonicalJson(value: unknown): string {
-  if (value === null) return 'null'
-  if (typeof value === 'boolean') return value ? 'true' : 'false'
-  if (typeof value === 'number') return canonicalNumber(value)
-  if (typeof value === 'string') return canonicalString(value)
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
-  if (typeof value === 'object') return canonicalObject(value)
-  throw new TypeError(`JSON has no ${typeof value}`)
+  switch (typeof value) {
+    case 'string':
+      return canonicalString(value)
+    case 'number':
+      return canonicalNumber(value)
+    case 'boolean':
+      return value ? 'true' : 'false'
+    case 'object':
+      if (value === null) return 'null'
+      return Array.isArray(value) ? canonicalArray(value) : canonicalObject(value)
+    default:
+      throw new TypeError(`JSON has no ${typeof value}`)
+  }
+}
+
+function canonicalArray(values: readonly unknown[]): string {
+  let text = '['
+  // By index, so that a hole is the undefined that it reads as, and refused.
+  for (let at = 0; at < values.length; at++) text += (at === 0 ? '' : ',') + canonicalJson(values[at])
+  return `${text}]`
 }
 
 function canonicalObject(value: object): string {
@@ -27,9 +40,15 @@ function canonicalObject(value: object): string {
   if (prototype !== Object.prototype && prototype !== null) {
     throw new TypeError('canonical JSON takes plain objects only')
   }
-  const members = Object.entries(value).filter(([, member]) => member !== undefined)
-  members.sort(([a], [b]) => (a < b ? -1 : 1))
-  return `{${members.map(([key, member]) => `${canonicalString(key)}:${canonicalJson(member)}`).join(',')}}`
+  const members: Readonly<Record<string, unknown>> = { ...value }
+  let text = ''
+  // The order of `sort` without a comparison is that of UTF-16 code units.
+  for (const key of Object.keys(members).sort()) {
+    const member = members[key]
+    if (member !== undefined)
+      text += `${text === '' ? '' : ','}${canonicalString(key)}:${canonicalJson(member)}`
+  }
+  return `{${text}}`
 }
 
 function canonicalNumber(value: number): string {
@@ -38,9 +57,10 @@ function canonicalNumber(value: number): string {
 }
 
 function canonicalString(value: string): string {
-  if (LONE_SURROGATE.test(value)) throw new TypeError('a string with a lone surrogate has no UTF-8')
+  if (PLAIN.test(value)) return `"${value}"`
+  if (!value.isWellFormed()) throw new TypeError('a string with a lone surrogate has no UTF-8')
   return JSON.stringify(value)
 }
 
-/** With the `u` flag a surrogate pair is one character outside this range, so only lone ones match. */
-const LONE_SURROGATE = /[\uD800-\uDFFF]/u
+/** Printable ASCII without the two characters that are escaped: most strings. */
+const PLAIN = /^[ !#-[\]-~]*$/

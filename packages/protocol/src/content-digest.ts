@@ -1,10 +1,9 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { encodeBase64 } from './base64.ts'
+import { hash, timingSafeEqual } from 'node:crypto'
 import { type Member, parseDictionary } from './structured-fields.ts'
 
 /** `Content-Digest` (RFC 9530) with SHA-256; empty bodies have one too. */
 export function contentDigest(body: Uint8Array): string {
-  return `sha-256=:${encodeBase64(createHash('sha256').update(body).digest())}:`
+  return `sha-256=:${hash('sha256', body, 'base64')}:`
 }
 
 /**
@@ -15,11 +14,11 @@ export function matchesContentDigest(field: string, body: Uint8Array): boolean {
   const members = dictionaryOrNull(field)
   if (members === null) return false
   let recognised = 0
-  for (const [name, hash] of ALGORITHMS) {
+  for (const [name, algorithm] of ALGORITHMS) {
     const member = members.get(name)
     if (member === undefined) continue
     if (member.kind !== 'item' || member.value.kind !== 'bytes') return false
-    const actual = createHash(hash).update(body).digest()
+    const actual = hash(algorithm, body, 'buffer')
     if (member.value.value.length !== actual.length || !timingSafeEqual(member.value.value, actual))
       return false
     recognised++

@@ -9,16 +9,35 @@ import { spkiOf } from './keys.ts'
  * the OpenSSL behind it, so the rules are stated here.
  * Wrong lengths are an ordinary false.
  */
-export function verifyEd25519(input: {
+export function verifyEd25519({ message, publicKey, signature }: Ed25519Claim): boolean {
+  const key = keyForStrict(publicKey, signature)
+  return key !== null && verify(null, message, key, signature)
+}
+
+/**
+ * The same answer, with the equation solved on a thread of libuv's pool: on a server of many hosts it is a quarter of a
+ * request, and the event loop goes on meanwhile. The bytes are not to change until the promise settles.
+ */
+export function verifyEd25519InPool({ message, publicKey, signature }: Ed25519Claim): Promise<boolean> {
+  const key = keyForStrict(publicKey, signature)
+  if (key === null) return Promise.resolve(false)
+  return new Promise((resolve, reject) => {
+    verify(null, message, key, signature, (error, holds) => (error === null ? resolve(holds) : reject(error)))
+  })
+}
+
+/** That the owner of `publicKey` (32 bytes) made `signature` (64 bytes) over `message`. */
+export type Ed25519Claim = {
   readonly message: Uint8Array
   readonly publicKey: Uint8Array
   readonly signature: Uint8Array
-}): boolean {
-  const { message, publicKey, signature } = input
-  if (publicKey.length !== 32 || signature.length !== 64) return false
-  if (isWeakEncoding(signature) || !isBelowGroupOrder(signature)) return false
-  const key = checkedKey(publicKey)
-  return key !== null && verify(null, message, key, signature)
+}
+
+/** Everything but the equation: the key as node:crypto takes it, or null when no message can verify. */
+function keyForStrict(publicKey: Uint8Array, signature: Uint8Array): KeyObject | null {
+  if (publicKey.length !== 32 || signature.length !== 64) return null
+  if (isWeakEncoding(signature) || !isBelowGroupOrder(signature)) return null
+  return checkedKey(publicKey)
 }
 
 /** What stands against using a public key at all, or null when it may be enrolled. */

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeHex } from './base64.ts'
 import { signEd25519 } from './ed25519-sign.ts'
-import { checkEnrolmentKey, verifyEd25519 } from './ed25519-verify.ts'
+import { checkEnrolmentKey, type Ed25519Claim, verifyEd25519, verifyEd25519InPool } from './ed25519-verify.ts'
 import { isKeyId, keyId, parsePublicKey, publicKeyOfSpki, renderPublicKey, spkiOf } from './keys.ts'
 import { generateKeyPair, parseSeed, publicKeyOfSeed, renderSeed, SecretSeed } from './secret-seed.ts'
 
@@ -27,11 +27,18 @@ const SMALL_ORDER = [
 ]
 const L = 2n ** 252n + 27742317777372353535851937790883648493n
 
+/** The answer of both functions, which is one. */
+async function verdict(claim: Ed25519Claim): Promise<boolean> {
+  const answer = await verifyEd25519InPool(claim)
+  expect(verifyEd25519(claim)).toBe(answer)
+  return answer
+}
+
 const seed = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => new SecretSeed(bytes))
 const message = fc.uint8Array({ maxLength: 200 })
 
 describe('strict Ed25519', () => {
-  it('verifies the first vector of RFC 8032', () => {
+  it('verifies the first vector of RFC 8032', async () => {
     const rfcSeed = new SecretSeed(hex('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60'))
     const publicKey = publicKeyOfSeed(rfcSeed)
     expect(publicKey).toEqual(hex('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'))
@@ -39,41 +46,47 @@ describe('strict Ed25519', () => {
     expect(Buffer.from(signature).toString('hex')).toBe(
       'e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b',
     )
-    expect(verifyEd25519({ message: new Uint8Array(), publicKey, signature })).toBe(true)
+    expect(await verdict({ message: new Uint8Array(), publicKey, signature })).toBe(true)
   })
 
-  it('verifies every signature, and none with one byte changed', () => {
-    fc.assert(
-      fc.property(seed, message, fc.nat(), fc.integer({ min: 1, max: 255 }), (key, text, place, flip) => {
-        const publicKey = publicKeyOfSeed(key)
-        const signature = signEd25519(text, key)
-        expect(verifyEd25519({ message: text, publicKey, signature })).toBe(true)
-        const changed = signature.map((byte, at) => (at === place % 64 ? byte ^ flip : byte))
-        expect(verifyEd25519({ message: text, publicKey, signature: changed })).toBe(false)
-        const other = publicKey.map((byte, at) => (at === place % 32 ? byte ^ flip : byte))
-        expect(verifyEd25519({ message: text, publicKey: other, signature })).toBe(false)
-      }),
+  it('verifies every signature, and none with one byte changed', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        seed,
+        message,
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        async (key, text, place, flip) => {
+          const publicKey = publicKeyOfSeed(key)
+          const signature = signEd25519(text, key)
+          expect(await verdict({ message: text, publicKey, signature })).toBe(true)
+          const changed = signature.map((byte, at) => (at === place % 64 ? byte ^ flip : byte))
+          expect(await verdict({ message: text, publicKey, signature: changed })).toBe(false)
+          const other = publicKey.map((byte, at) => (at === place % 32 ? byte ^ flip : byte))
+          expect(await verdict({ message: text, publicKey: other, signature })).toBe(false)
+        },
+      ),
       { numRuns: 50 },
     )
   })
 
-  it.each(SMALL_ORDER)('refuses %s as key and as R', (encoding) => {
+  it.each(SMALL_ORDER)('refuses %s as key and as R', async (encoding) => {
     const point = hex(encoding)
     const forged = new Uint8Array([...point, ...new Uint8Array(32)])
-    expect(verifyEd25519({ message: new Uint8Array(), publicKey: point, signature: forged })).toBe(false)
+    expect(await verdict({ message: new Uint8Array(), publicKey: point, signature: forged })).toBe(false)
     expect(checkEnrolmentKey(point)).not.toBeNull()
     const { publicKey } = generateKeyPair()
-    expect(verifyEd25519({ message: new Uint8Array(), publicKey, signature: forged })).toBe(false)
+    expect(await verdict({ message: new Uint8Array(), publicKey, signature: forged })).toBe(false)
   })
 
-  it('refuses under the identity key what the bare equation takes for every message', () => {
+  it('refuses under the identity key what the bare equation takes for every message', async () => {
     const identity = hex(`01${'00'.repeat(31)}`)
     const forged = new Uint8Array([...identity, ...new Uint8Array(32)])
     const text = new TextEncoder().encode('anything')
-    expect(verifyEd25519({ message: text, publicKey: identity, signature: forged })).toBe(false)
+    expect(await verdict({ message: text, publicKey: identity, signature: forged })).toBe(false)
   })
 
-  it('refuses S + L', () => {
+  it('refuses S + L', async () => {
     const { seed: own, publicKey } = generateKeyPair()
     const signature = signEd25519(new Uint8Array(), own)
     let s = L
@@ -81,18 +94,18 @@ describe('strict Ed25519', () => {
     const shifted = signature.map((byte, at) =>
       at < 32 ? byte : Number((s >> BigInt(8 * (at - 32))) & 255n),
     )
-    expect(verifyEd25519({ message: new Uint8Array(), publicKey, signature: shifted })).toBe(false)
+    expect(await verdict({ message: new Uint8Array(), publicKey, signature: shifted })).toBe(false)
   })
 
-  it('refuses other lengths', () => {
+  it('refuses other lengths', async () => {
     const { seed: own, publicKey } = generateKeyPair()
     const signature = signEd25519(new Uint8Array(), own)
     const text = new Uint8Array()
-    expect(verifyEd25519({ message: text, publicKey, signature: signature.subarray(1) })).toBe(false)
-    expect(verifyEd25519({ message: text, publicKey, signature: new Uint8Array([...signature, 0]) })).toBe(
+    expect(await verdict({ message: text, publicKey, signature: signature.subarray(1) })).toBe(false)
+    expect(await verdict({ message: text, publicKey, signature: new Uint8Array([...signature, 0]) })).toBe(
       false,
     )
-    expect(verifyEd25519({ message: text, publicKey: publicKey.subarray(1), signature })).toBe(false)
+    expect(await verdict({ message: text, publicKey: publicKey.subarray(1), signature })).toBe(false)
   })
 })
 

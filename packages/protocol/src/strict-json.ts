@@ -137,7 +137,7 @@ class Reader {
       throw this.#fault('syntax')
     }
     if (typeof value !== 'string') throw this.#fault('syntax')
-    if (LONE_SURROGATE.test(value)) throw this.#fault('lone_surrogate')
+    if (!value.isWellFormed()) throw this.#fault('lone_surrogate')
     return value
   }
 
@@ -179,8 +179,6 @@ class Reader {
 /** `ignoreBOM` keeps a byte order mark in the text, where it is a syntax error. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
-/** With the `u` flag a surrogate pair is one character outside this range, so only lone ones match. */
-const LONE_SURROGATE = /[\uD800-\uDFFF]/u
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
 const QUOTE = 0x22

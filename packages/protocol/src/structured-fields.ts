@@ -73,6 +73,7 @@ export function serializeBareItem(item: BareItem): string {
     case 'decimal':
       return serializeDecimal(item.value)
     case 'string':
+      if (UNESCAPED.test(item.value)) return `"${item.value}"`
       if (!/^[\x20-\x7e]*$/.test(item.value)) throw new RangeError('a structured string is printable ASCII')
       return `"${item.value.replace(/["\\]/g, '\\$&')}"`
     case 'token':
@@ -197,7 +198,8 @@ class Reader {
 
   #string(): string {
     const text = this.#match(STRING, 'not a string')
-    return text.slice(1, -1).replace(/\\(["\\])/g, '$1')
+    const inner = text.slice(1, -1)
+    return inner.includes('\\') ? inner.replace(/\\(["\\])/g, '$1') : inner
   }
 
   #bytes(): Uint8Array {
@@ -238,6 +240,8 @@ class Reader {
   }
 }
 
+/** Printable ASCII without the two characters that are escaped. */
+const UNESCAPED = /^[ !#-[\]-~]*$/
 const INTEGER_MAX = 999_999_999_999_999
 const SPACE = / */y
 const BLANK = /[ \t]*/y

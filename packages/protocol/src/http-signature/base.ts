@@ -39,6 +39,7 @@ export function signatureBase(message: RequestMessage | ResponseMessage, covered
 
 /** Whether two items name the same component: same name, same parameters in any order. */
 export function componentKey(item: Item): string {
+  if (item.parameters.size === 0) return serializeBareItem(item.value)
   const sorted = new Map([...item.parameters].sort(([a], [b]) => (a < b ? -1 : 1)))
   return serializeBareItem(item.value) + serializeParameters(sorted)
 }

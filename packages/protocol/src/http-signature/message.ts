@@ -35,5 +35,6 @@ export function splitTarget(target: string): { readonly path: string; readonly q
 }
 
 function trimField(value: string): string {
+  if (!/^[ \t]|[ \t]$|\n/.test(value)) return value
   return value.replace(/[ \t]*\r?\n[ \t]+/g, ' ').replace(/^[ \t]+|[ \t]+$/g, '')
 }

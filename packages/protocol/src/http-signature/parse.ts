@@ -106,7 +106,7 @@ function parseOne(
   if ('ok' in parameters) return parameters
   const base = signatureBase(request, input)
   if (base === null) return refuse('components', 'A covered component is not in the request.')
-  return { label, ...parameters, base: new TextEncoder().encode(base), signature: value.value.value }
+  return { label, ...parameters, base: UTF8.encode(base), signature: value.value.value }
 }
 
 function checkComponents(input: InnerList): Refusal | null {
@@ -189,4 +189,5 @@ function fieldBytes(fields: Fields): number {
   return fields.reduce((sum, [name, value]) => sum + name.length + Buffer.byteLength(value) + 4, 0)
 }
 
+const UTF8 = new TextEncoder()
 const PARAMETERS: readonly string[] = ['created', 'expires', 'nonce', 'keyid', 'alg', 'tag']

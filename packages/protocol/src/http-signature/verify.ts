@@ -1,5 +1,5 @@
 import { matchesContentDigest } from '../content-digest.ts'
-import { checkEnrolmentKey, verifyEd25519 } from '../ed25519-verify.ts'
+import { checkEnrolmentKey, verifyEd25519InPool } from '../ed25519-verify.ts'
 import { isKeyId, keyId } from '../keys.ts'
 import { fieldLines, normalAuthority, type SignedRequest } from './message.ts'
 import { type ClaimedSignature, parseSignedRequest } from './parse.ts'
@@ -48,7 +48,7 @@ export async function verifyRequest<Principal>(
   const untimely = checkTagAndClock(claimed, policy)
   if (untimely !== null) return untimely
   const record = isKeyId(claimed.keyId) ? await policy.lookupKey(claimed.keyId) : null
-  const unproven = checkSignature(claimed, record)
+  const unproven = await checkSignature(claimed, record)
   if (unproven !== null) return unproven
   return checkMessage(request, policy) ?? verified(claimed, record)
 }
@@ -84,7 +84,7 @@ export async function verifyTwoKeyRequest<Principal>(
   const own = publicKey !== null && publicKey.length === 32 && keyId(publicKey) === fresh.keyId
   const newRecord = own ? { status: 'active' as const, publicKey, principal: null } : null
   const record = isKeyId(known.keyId) ? await policy.lookupKey(known.keyId) : null
-  const unproven = checkSignature(known, record) ?? checkSignature(fresh, newRecord)
+  const unproven = (await checkSignature(known, record)) ?? (await checkSignature(fresh, newRecord))
   if (unproven !== null) return unproven
   const unfit = checkMessage(request, policy)
   if (unfit !== null) return unfit
@@ -120,9 +120,13 @@ function checkTagAndClock(claimed: ClaimedSignature, policy: RequestPolicy): Ref
 }
 
 /** The same work for an unknown key as for a known one, so that the time taken does not tell which keys exist. */
-function checkSignature(claimed: ClaimedSignature, record: KeyRecord<unknown> | null): Refusal | null {
+async function checkSignature(
+  claimed: ClaimedSignature,
+  record: KeyRecord<unknown> | null,
+): Promise<Refusal | null> {
   const publicKey = record?.publicKey ?? NOBODYS_KEY
-  const holds = verifyEd25519({ message: claimed.base, publicKey, signature: claimed.signature })
+  const { base: message, signature } = claimed
+  const holds = await verifyEd25519InPool({ message, publicKey, signature })
   if (record === null) return refuse('unknown_key', 'No key has this id.')
   if (record.status === 'revoked') return refuse('key_revoked', 'The key is revoked.')
   return holds ? null : refuse('bad_signature', 'The signature does not verify.')

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { canonicalJson } from '../canonical-json.ts'
 import type { StateReport } from './agent.ts'
 
@@ -16,7 +16,7 @@ export function stateDigest(report: StateReport): string {
     failed_units: facts.failed_units?.toSorted(),
     fingerprint: facts.fingerprint === undefined ? undefined : lastingFingerprint(facts.fingerprint),
   }
-  return createHash('sha256').update(canonicalJson(lasting)).digest('hex')
+  return hash('sha256', canonicalJson(lasting), 'hex')
 }
 
 /** Whether an interface belongs to a container, a virtual machine or the loopback; such names come and go. */
