@@ -98,14 +98,8 @@ function readEvent(event: APIGatewayProxyEventV2): HttpRequest {
     method: http.method,
     path,
     rawQuery: event.rawQueryString,
-    parameters: Object.fromEntries(
-      Object.entries(event.pathParameters ?? {}).filter(
-        (entry): entry is [string, string] => entry[1] !== undefined,
-      ),
-    ),
-    headers: Object.entries(event.headers).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name.toLowerCase(), value] as const],
-    ),
+    parameters: Object.fromEntries(presentEntries(event.pathParameters ?? {})),
+    headers: presentEntries(event.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
     body: Buffer.from(event.body ?? '', event.isBase64Encoded ? 'base64' : 'utf8'),
     requestId,
     sourceIp: http.sourceIp,
@@ -113,7 +107,12 @@ function readEvent(event: APIGatewayProxyEventV2): HttpRequest {
   }
 }
 
+function presentEntries(record: Readonly<Record<string, string | undefined>>): [string, string][] {
+  return Object.entries(record).filter((entry): entry is [string, string] => entry[1] !== undefined)
+}
+
 function verifiedClaims(event: APIGatewayProxyEventV2): Pick<HttpRequest, 'claims'> {
+  if (!('authorizer' in event.requestContext)) return {}
   const verified = jwtContext.safeParse(event.requestContext)
   if (!verified.success) return {}
   return { claims: verified.data.authorizer.jwt.claims }
@@ -123,6 +122,10 @@ function verifiedClaims(event: APIGatewayProxyEventV2): Pick<HttpRequest, 'claim
 const jwtContext = z.object({
   authorizer: z.object({ jwt: z.object({ claims: z.record(z.string(), z.string()) }) }),
 })
+
+const BODY_BYTES_MAX: ReadonlyMap<string, number> = new Map(
+  ROUTES.map((route) => [route.key, route.bodyBytesMax]),
+)
 
 /** What no route accepts, decided before any other work (wire.md, "Limits"). */
 function refuseByLimits(request: HttpRequest): Reply | undefined {
@@ -135,7 +138,7 @@ function refuseByLimits(request: HttpRequest): Reply | undefined {
   const headerBytes = request.headers.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0)
   if (headerBytes > 16 * 1024)
     return problem(431, 'headers_too_large', 'all headers together may have 16 KiB')
-  const most = ROUTES.find((route) => route.key === request.route)?.bodyBytesMax ?? 0
+  const most = BODY_BYTES_MAX.get(request.route) ?? 0
   if (request.body.length > most)
     return problem(
       413,

@@ -90,18 +90,26 @@ function isPath(path: string): boolean {
   return /^\/[A-Za-z0-9._~/-]*$/.test(path) && !/\/\/|\/\.{1,2}(\/|$)/.test(path)
 }
 
-/** Reads at most one byte more than is allowed; a request whose body breaks off never reaches a handler. */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | 'too large'> {
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) return 'too large'
-  const chunks: Buffer[] = []
-  let bytes = 0
-  // Leaving the loop early would otherwise close the connection, and the refusal could not be sent.
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    bytes += chunk.length
-    if (bytes > bytesMax) return 'too large'
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
+/** Reads at most one chunk more than is allowed; a request whose body breaks off never reaches a handler. */
+function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | 'too large'> {
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.resolve('too large')
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length
+      chunks.push(chunk)
+      if (bytes <= bytesMax) return
+      request.off('data', onData).pause()
+      resolve('too large')
+    }
+    request.on('data', onData)
+    request.once('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)))
+    request.once('error', reject)
+    request.once('close', () => {
+      if (!request.complete) reject(new Error('the connection ended within the body'))
+    })
+  })
 }
 
 type Parsed = { route: Route; parameters: Record<string, string>; path: string; query: string; body: Buffer }
@@ -192,12 +200,14 @@ function asResult(reply: ReturnType<typeof problem>): Result {
 
 function send(request: IncomingMessage, response: ServerResponse, result: Result): void {
   if (response.destroyed) return
-  const body = Buffer.from(result.body ?? '', result.isBase64Encoded === true ? 'base64' : 'utf8')
-  for (const [name, value] of Object.entries(result.headers ?? {})) response.setHeader(name, String(value))
+  // Text stays text: Node then writes head and body with one system call.
+  const text = result.body ?? ''
+  const body = result.isBase64Encoded === true ? Buffer.from(text, 'base64') : text
+  const headers = Object.entries(result.headers ?? {}).flatMap(([name, value]) => [name, String(value)])
   // What was not read of a refused body must not be taken for the next request.
-  if (result.close === true) response.setHeader('connection', 'close')
-  response.setHeader('content-length', body.length)
-  response.statusCode = result.statusCode ?? 200
+  if (result.close === true) headers.push('connection', 'close')
+  headers.push('content-length', String(Buffer.byteLength(body)))
+  response.writeHead(result.statusCode ?? 200, headers)
   if (request.complete) {
     response.end(body)
     return
@@ -219,6 +229,7 @@ function discardRest(request: IncomingMessage, then: () => void): void {
     bytes += chunk.length
     if (bytes > DISCARD_BYTES_MAX) request.destroy()
   })
+  request.resume()
   request.once('end', then)
   request.once('close', () => clearTimeout(silence))
   request.on('error', () => {})
