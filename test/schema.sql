@@ -861,7 +861,7 @@ create table system_current (
   constraint system_current_system_id_fkey FOREIGN KEY (system_id) REFERENCES system(id),
   constraint system_current_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 ) with (fillfactor=70);
-CREATE INDEX system_current_by_path ON public.system_current USING btree (tenant_id, current_path);
+CREATE INDEX system_current_by_path ON public.system_current USING hash (current_path);
 alter table system_current enable row level security;
 alter table system_current force row level security;
 create policy tenant on system_current for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));

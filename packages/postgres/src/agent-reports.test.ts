@@ -332,3 +332,14 @@ test('the digest is the one that hosts compute', () => {
   const report = agentReport.parse(stateBody('web-1')) as StateReport
   expect(recordReport(report, arrival(one)).digest).toBe(stateDigest(report))
 })
+
+test('the current row is found by its key, even by a session that planned while the table was empty', async () => {
+  const young = await createTestDatabase()
+  try {
+    const lookUp = 'explain (generic_plan) select * from system_current where system_id = $1'
+    const plan = await young.poolFor('cf_ingest').query(lookUp)
+    expect(plan.rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('system_current_pkey')
+  } finally {
+    await young.drop()
+  }
+})
