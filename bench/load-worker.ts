@@ -17,6 +17,8 @@ export type LoadResult = {
   readonly latencies: Float64Array
   /** How many of the requests were sent, from the front. */
   readonly sent: number
+  /** Processor time of the thread that made the load. */
+  readonly cpuMs: number
 }
 
 /** Closed loop over keep-alive connections: each sends its next request when the answer to the last one is complete. */
@@ -34,11 +36,13 @@ async function load(order: LoadOrder): Promise<LoadResult> {
   }
   await Promise.all(Array.from({ length: order.connections }, () => drive(order.port, take, record)))
   const elapsedMs = performance.now() - start
+  const cpu = process.threadCpuUsage()
   return {
     elapsedMs,
     statuses,
     latencies: Float64Array.from(latencies),
     sent: Math.min(next, latencies.length),
+    cpuMs: (cpu.user + cpu.system) / 1000,
   }
 }
 
