@@ -104,7 +104,8 @@ export function parameter(request: HttpRequest, name: string): string {
 }
 
 export function actorOf(operator: Operator): Actor {
-  return { kind: 'operator', token: operator.token, name: operator.name }
+  const { token, name, subject } = operator
+  return { kind: 'operator', token, name, subject }
 }
 
 /** The answer for a name in the path that stands for nothing of this tenant. */

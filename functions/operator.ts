@@ -7,6 +7,8 @@ export type TokenRow = {
   id: string
   tenant: string
   name: string
+  /** Who holds it; `token:<id>` where nobody said. */
+  subject: string
   role: Role
   expiresAt: Date
   revokedAt: Date | null
@@ -19,6 +21,8 @@ export type Operator = {
   readonly tenant: string
   readonly token: string
   readonly name: string
+  /** Who it is, whatever the token or the account is called: `iss#sub` of a JWT, or what is said of the token. */
+  readonly subject: string
   readonly role: Role
 }
 export type Recognised =
@@ -56,9 +60,10 @@ export async function recogniseOperator(
  * a tenant and `cf_role` one of our roles. Whoever comes without both is refused, never taken for a viewer.
  */
 function recogniseClaims(claims: Readonly<Record<string, string | undefined>>): Recognised {
-  const { sub, cf_tenant: tenant, cf_role, email, name } = claims
+  const { iss, sub, cf_tenant: tenant, cf_role, email, name } = claims
   const role = ROLES.find((candidate) => candidate === cf_role)
   if (
+    iss === undefined ||
     sub === undefined ||
     role === undefined ||
     tenant === undefined ||
@@ -69,10 +74,13 @@ function recogniseClaims(claims: Readonly<Record<string, string | undefined>>): 
       reply: problem(
         403,
         'claims_missing',
-        `the JWT needs sub, cf_tenant (t_...) and cf_role (${ROLES.join(', ')}); add them at the issuer`,
+        `the JWT needs iss, sub, cf_tenant (t_...) and cf_role (${ROLES.join(', ')}); add them at the issuer`,
       ),
     }
-  return { ok: true, operator: { tenant, token: `oidc:${sub}`, name: email ?? name ?? sub, role } }
+  return {
+    ok: true,
+    operator: { tenant, token: `oidc:${sub}`, name: email ?? name ?? sub, subject: `${iss}#${sub}`, role },
+  }
 }
 
 /** The same for a route that any role may call. */
@@ -82,7 +90,8 @@ export async function recogniseToken(request: HttpRequest, find: FindToken, now:
   const row = token === undefined ? null : await find(tokenDigest(token))
   if (row === null || row.revokedAt !== null || row.expiresAt <= now)
     return { ok: false, reply: unauthorized() }
-  return { ok: true, operator: { tenant: row.tenant, token: row.id, name: row.name, role: row.role } }
+  const { id, tenant, name, subject, role } = row
+  return { ok: true, operator: { tenant, token: id, name, subject, role } }
 }
 
 /** What is stored of a token: lower-case hexadecimal SHA-256 of its text. */

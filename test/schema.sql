@@ -43,9 +43,11 @@ create table api_token (
   created_at timestamp with time zone not null default now(),
   expires_at timestamp with time zone not null,
   revoked_at timestamp with time zone,
+  subject text,
   constraint api_token_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
   constraint api_token_pkey PRIMARY KEY (id),
   constraint api_token_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'approver'::text, 'admin'::text]))),
+  constraint api_token_subject_check CHECK (((length(subject) >= 1) AND (length(subject) <= 600))),
   constraint api_token_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
   constraint api_token_token_sha256_check CHECK ((token_sha256 ~ '^[0-9a-f]{64}$'::text)),
   constraint api_token_token_sha256_key UNIQUE (token_sha256)
@@ -252,6 +254,7 @@ create table control_evidence (
   collected_at timestamp with time zone not null,
   expires_at timestamp with time zone not null,
   recorded_at timestamp with time zone not null default now(),
+  author_subject text,
   constraint control_evidence_check CHECK (((expires_at > collected_at) AND (expires_at <= (collected_at + '3650 days'::interval)))),
   constraint control_evidence_document_sha256_check CHECK ((length(document_sha256) = 32)),
   constraint control_evidence_pkey PRIMARY KEY (id),
@@ -277,6 +280,7 @@ create table control_evidence_decision (
   person text not null,
   reason text not null default ''::text,
   decided_at timestamp with time zone not null default now(),
+  subject text,
   constraint control_evidence_decision_decision_check CHECK ((decision = ANY (ARRAY['accepted'::text, 'rejected'::text]))),
   constraint control_evidence_decision_evidence_id_fkey FOREIGN KEY (evidence_id) REFERENCES control_evidence(id),
   constraint control_evidence_decision_pkey PRIMARY KEY (id),
@@ -971,6 +975,7 @@ create table waiver (
   expires_at timestamp with time zone not null,
   renews text,
   created_at timestamp with time zone not null default now(),
+  author_subject text,
   constraint waiver_justification_check CHECK (((length(justification) >= 1) AND (length(justification) <= 4000))),
   constraint waiver_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'::text)),
   constraint waiver_pkey PRIMARY KEY (id),
@@ -1001,6 +1006,7 @@ create table waiver_transition (
   type text,
   expires_at timestamp with time zone,
   at timestamp with time zone not null default now(),
+  subject text,
   constraint waiver_transition_check CHECK (((state = 'submitted'::text) OR ((type IS NULL) AND (expires_at IS NULL)))),
   constraint waiver_transition_pkey PRIMARY KEY (id),
   constraint waiver_transition_state_check CHECK ((state = ANY (ARRAY['draft'::text, 'submitted'::text, 'approved'::text, 'rejected'::text, 'renewed'::text, 'expired'::text, 'revoked'::text]))),
@@ -2256,7 +2262,9 @@ CREATE OR REPLACE FUNCTION public.refuse_own_acceptance()
  LANGUAGE plpgsql
 AS $function$
 begin
-  if new.decision = 'accepted' and exists (select from control_evidence e where e.id = new.evidence_id and e.author = new.person) then
+  if new.decision = 'accepted' and exists (
+       select from control_evidence e
+       where e.id = new.evidence_id and same_person(new.subject, new.person, e.author_subject, e.author)) then
     raise exception 'statement % cannot be accepted by its author', new.evidence_id using errcode = 'integrity_constraint_violation';
   end if;
   return new;
@@ -2271,7 +2279,8 @@ begin
   if new.state <> 'approved' then return new; end if;
   select * into strict w from waiver where id = new.waiver_id;
   select * into strict submitted from waiver_transition t where t.waiver_id = w.id and t.state = 'submitted' order by t.step desc limit 1;
-  if new.person in (w.author, submitted.person) then
+  if same_person(new.subject, new.person, w.author_subject, w.author)
+     or same_person(new.subject, new.person, submitted.subject, submitted.person) then
     raise exception 'waiver % cannot be approved by who wrote or submitted it', w.id using errcode = 'integrity_constraint_violation';
   end if;
   if coalesce(submitted.expires_at, w.expires_at) > now() + interval '365 days 1 hour' then
@@ -2310,6 +2319,15 @@ AS $function$
   ) s on true
 $function$;
 
+CREATE OR REPLACE FUNCTION public.same_person(subject text, name text, other_subject text, other_name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select coalesce(subject = other_subject, false)
+      or (name = other_name and (coalesce(subject, 'token:') like 'token:%' or coalesce(other_subject, 'token:') like 'token:%'))
+$function$;
+
 CREATE OR REPLACE FUNCTION public.statements_at(hosts text[], moment timestamp with time zone)
  RETURNS TABLE(id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text, author text, approver text, collected_at timestamp with time zone, expires_at timestamp with time zone)
  LANGUAGE sql
@@ -2318,9 +2336,9 @@ AS $function$
   select e.id, e.system_id, e.rule_id, e.source, e.holds, e.statement, e.claimed_status, e.author,
          case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at
   from (
-    select distinct on (e.system_id, e.rule_id, e.author) e.* from control_evidence e
+    select distinct on (e.system_id, e.rule_id, coalesce(e.author_subject, e.author)) e.* from control_evidence e
     where e.system_id = any (hosts) and e.recorded_at <= moment and e.collected_at <= moment
-    order by e.system_id, e.rule_id, e.author, e.collected_at desc, e.id desc
+    order by e.system_id, e.rule_id, coalesce(e.author_subject, e.author), e.collected_at desc, e.id desc
   ) e
   left join lateral (select * from control_evidence_decision d where d.evidence_id = e.id and d.decided_at <= moment
                      order by d.decided_at desc, d.id desc limit 1) d on true
@@ -2371,14 +2389,15 @@ begin
 end $function$;
 
 CREATE OR REPLACE FUNCTION public.waivers_at(moment timestamp with time zone)
- RETURNS TABLE(id text, name text, rules text[], scope jsonb, type text, justification text, compensating text, residual_severity text, claimed jsonb, source text, owner text, milestones jsonb, review_at timestamp with time zone, author text, submitter text, approver text, state text, step integer, expires_at timestamp with time zone, renews text, created_at timestamp with time zone, changed_at timestamp with time zone)
+ RETURNS TABLE(id text, name text, rules text[], scope jsonb, type text, justification text, compensating text, residual_severity text, claimed jsonb, source text, owner text, milestones jsonb, review_at timestamp with time zone, author text, submitter text, approver text, state text, step integer, expires_at timestamp with time zone, renews text, created_at timestamp with time zone, changed_at timestamp with time zone, author_subject text, submitter_subject text, approver_subject text)
  LANGUAGE sql
  STABLE
 AS $function$
   select w.id, w.name, w.rules, w.scope, coalesce(submitted.type, w.type), w.justification, w.compensating, w.residual_severity,
          w.claimed, w.source, w.owner, w.milestones, w.review_at, w.author, submitted.person, approved.person,
          case when last.state = 'approved' and coalesce(submitted.expires_at, w.expires_at) <= moment then 'expired' else last.state end,
-         last.step, coalesce(submitted.expires_at, w.expires_at), w.renews, w.created_at, last.at
+         last.step, coalesce(submitted.expires_at, w.expires_at), w.renews, w.created_at, last.at,
+         w.author_subject, submitted.subject, approved.subject
   from waiver w
   join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment order by t.step desc limit 1) last on true
   left join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment and t.state = 'submitted'

@@ -1,4 +1,4 @@
-import type { Catalogue } from '@crystal-forge/control-plane'
+import { type Catalogue, isSamePerson } from '@crystal-forge/control-plane'
 import {
   addStatement,
   type Database,
@@ -80,7 +80,7 @@ function attest(context: Context, catalogue: () => Catalogue): OperatorEndpoint 
       toplevel: host.running?.current ?? null,
       claimedStatus: null,
       documentSha256: body.document_sha256,
-      author: operator.name,
+      author: operator,
       collectedAt,
       expiresAt: new Date(collectedAt.getTime() + days * 86_400_000),
     })
@@ -111,8 +111,13 @@ function decide(context: Context, verdict: 'accepted' | 'rejected'): OperatorEnd
     const id = parameter(request, 'attestation')
     const statement = await showStatement(transaction, id)
     if (statement === null) return unknown('attestation', id)
-    if (verdict === 'accepted' && statement.author === operator.name)
-      return problem(409, 'own_statement', `${operator.name} made it; somebody else accepts it`)
+    const author = { subject: statement.author_subject, name: statement.author }
+    if (verdict === 'accepted' && isSamePerson(author, operator))
+      return problem(
+        409,
+        'own_statement',
+        `${operator.name} (${operator.subject}) made it; somebody else accepts it, with a token whose subject says so`,
+      )
     if (verdict === 'accepted' && statement.expires_at <= context.now())
       return problem(
         409,
@@ -122,7 +127,7 @@ function decide(context: Context, verdict: 'accepted' | 'rejected'): OperatorEnd
     await decideStatement(transaction, {
       statement: id,
       decision: verdict,
-      person: operator.name,
+      person: operator,
       reason: body.reason,
     })
     const detail = { statement: id, rule: statement.rule, decision: verdict }

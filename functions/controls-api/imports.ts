@@ -59,7 +59,7 @@ function importDocument(context: Context, catalogue: () => Catalogue): OperatorE
         toplevel: host.running?.current ?? null,
         claimedStatus: theirs,
         documentSha256: sha256,
-        author: operator.name,
+        author: operator,
         collectedAt: at,
         expiresAt: new Date(at.getTime() + DAYS * 86_400_000),
       })

@@ -1,5 +1,6 @@
 import {
   type Catalogue,
+  type Person,
   stepWaiver,
   WAIVER_STATES,
   WAIVER_TYPES,
@@ -113,7 +114,7 @@ function draft(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
       ...body,
       residualSeverity: body.residual_severity,
       reviewAt: body.review_at,
-      author: operator.name,
+      author: operator,
       expiresAt: body.expires_at,
       renews: renewed?.id ?? null,
     })
@@ -151,24 +152,25 @@ async function move(context: Context, transaction: Database, order: Move): Promi
   if (waiver === null) return unknown('waiver', name)
   const facts = {
     state: waiver.state,
-    author: waiver.author,
-    submitter: waiver.submitter,
+    author: { subject: waiver.author_subject, name: waiver.author },
+    submitter:
+      waiver.submitter === null ? null : { subject: waiver.submitter_subject, name: waiver.submitter },
     expiresAt: body.expires_at ?? waiver.expires_at,
     type: body.type ?? waiver.type,
   }
-  const next = stepWaiver(facts, action, operator.name, now)
+  const next = stepWaiver(facts, action, operator, now)
   if (!next.ok) return problem(409, `waiver_${next.because}`, `${waiver.name}: ${next.detail}`)
   const moved = await moveWaiver(transaction, {
     waiver: waiver.id,
     after: waiver.step,
     state: next.state,
-    person: operator.name,
+    person: operator,
     reason: body.reason,
     type: body.type ?? null,
     expiresAt: body.expires_at ?? null,
   })
   if (!moved) return problem(409, 'waiver_moved', `${waiver.name} was changed meanwhile: look at it again`)
-  if (action === 'approve') await renew(transaction, { waiver, person: operator.name, actor, now })
+  if (action === 'approve') await renew(transaction, { waiver, person: operator, actor, now })
   const detail = { waiver: waiver.id, name: waiver.name, rules: waiver.rules, reason: body.reason }
   await recordEvent(transaction, { type: `waiver.${next.state}`, actor, detail })
   return { status: 200, body: (await showWaiver(transaction, waiver.id, later(now))) ?? {} }
@@ -177,7 +179,7 @@ async function move(context: Context, transaction: Database, order: Move): Promi
 /** The one that is replaced ends with the approval of the new one, not before. */
 async function renew(
   transaction: Database,
-  { waiver, person, actor, now }: Pick<Move, 'actor'> & { waiver: WaiverDetail; person: string; now: Date },
+  { waiver, person, actor, now }: Pick<Move, 'actor'> & { waiver: WaiverDetail; person: Person; now: Date },
 ): Promise<void> {
   const old = waiver.renews === null ? null : await showWaiver(transaction, waiver.renews, later(now))
   if (old === null || (old.state !== 'approved' && old.state !== 'expired')) return

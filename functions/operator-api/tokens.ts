@@ -37,8 +37,11 @@ export function tokenEndpoints(context: Context): Endpoints {
         sha256: tokenDigest(token),
         createdBy: operator.name,
         expiresAt: after(context.now(), body.expires_in_s),
+        // Of whom nothing is said it is whose it was made by: nobody becomes a second person with a second token.
+        subject: body.subject ?? operator.subject,
       })
-      const detail = { created: row.id, name: row.name, role: row.role, expires_at: row.expires_at }
+      const { id, name, subject, role, expires_at } = row
+      const detail = { created: id, name, subject, role, expires_at }
       await recordEvent(transaction, { type: 'token.created', actor, detail })
       return { status: 201, body: { ...row, token } }
     }),
@@ -57,6 +60,11 @@ export function tokenEndpoints(context: Context): Endpoints {
 
 const newToken = z.strictObject({
   name: line(100).min(1),
+  /** Who holds it: an address, or `iss#sub` as the JWTs of that person have it. */
+  subject: line(600)
+    .min(1)
+    .refine((text) => !text.startsWith('token:'), 'expected a person; token: is for tokens of nobody')
+    .optional(),
   role: z.enum(ROLES),
   expires_in_s: z
     .int()

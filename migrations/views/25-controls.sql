@@ -2,16 +2,19 @@
 
 -- Every waiver that existed at a time, where it stood then, and who decided. Approved ones whose time is over are expired
 -- whether or not that was written down.
-create or replace function waivers_at(moment timestamptz)
+-- Dropped first: what a function returns cannot be replaced.
+drop function if exists waivers_at(timestamptz);
+create function waivers_at(moment timestamptz)
 returns table (id text, name text, rules text[], scope jsonb, type text, justification text, compensating text,
                residual_severity text, claimed jsonb, source text, owner text, milestones jsonb, review_at timestamptz,
                author text, submitter text, approver text, state text, step integer, expires_at timestamptz,
-               renews text, created_at timestamptz, changed_at timestamptz)
+               renews text, created_at timestamptz, changed_at timestamptz, author_subject text, submitter_subject text, approver_subject text)
 language sql stable as $$
   select w.id, w.name, w.rules, w.scope, coalesce(submitted.type, w.type), w.justification, w.compensating, w.residual_severity,
          w.claimed, w.source, w.owner, w.milestones, w.review_at, w.author, submitted.person, approved.person,
          case when last.state = 'approved' and coalesce(submitted.expires_at, w.expires_at) <= moment then 'expired' else last.state end,
-         last.step, coalesce(submitted.expires_at, w.expires_at), w.renews, w.created_at, last.at
+         last.step, coalesce(submitted.expires_at, w.expires_at), w.renews, w.created_at, last.at,
+         w.author_subject, submitted.subject, approved.subject
   from waiver w
   join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment order by t.step desc limit 1) last on true
   left join lateral (select * from waiver_transition t where t.waiver_id = w.id and t.at <= moment and t.state = 'submitted'
@@ -83,7 +86,7 @@ begin
   return done;
 end $$;
 
--- The newest statement of every author about every rule of the chosen hosts that had been made by a time, with the last
+-- The newest statement of every person about every rule of the chosen hosts that had been made by a time, with the last
 -- word of somebody else about it. Rejected ones are none.
 create or replace function statements_at(hosts text[], moment timestamptz)
 returns table (id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text,
@@ -92,9 +95,9 @@ language sql stable as $$
   select e.id, e.system_id, e.rule_id, e.source, e.holds, e.statement, e.claimed_status, e.author,
          case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at
   from (
-    select distinct on (e.system_id, e.rule_id, e.author) e.* from control_evidence e
+    select distinct on (e.system_id, e.rule_id, coalesce(e.author_subject, e.author)) e.* from control_evidence e
     where e.system_id = any (hosts) and e.recorded_at <= moment and e.collected_at <= moment
-    order by e.system_id, e.rule_id, e.author, e.collected_at desc, e.id desc
+    order by e.system_id, e.rule_id, coalesce(e.author_subject, e.author), e.collected_at desc, e.id desc
   ) e
   left join lateral (select * from control_evidence_decision d where d.evidence_id = e.id and d.decided_at <= moment
                      order by d.decided_at desc, d.id desc limit 1) d on true

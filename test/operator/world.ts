@@ -25,6 +25,8 @@ export type OperatorWorld = {
   readonly database: TestDatabase
   readonly tenant: string
   readonly url: string
+  /** The functions themselves, for what only a gateway of AWS can say. */
+  readonly handlers: Readonly<Record<string, HttpHandler>>
   /** Of the key that signs bundles of exports, as operators pin it. */
   readonly exportPublicKey: string
   readonly logged: readonly { readonly level: string; readonly message: string }[]
@@ -103,6 +105,7 @@ export async function operatorWorld(): Promise<OperatorWorld> {
     database,
     tenant,
     url,
+    handlers,
     exportPublicKey: renderPublicKey(publicKey),
     logged,
     tokens,

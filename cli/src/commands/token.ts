@@ -22,6 +22,12 @@ function createToken(console: Console): Command {
     meta: { name: 'create', description: 'Make a token; it is shown once' },
     args: {
       name: { type: 'string', required: true, description: 'What or whom it is for' },
+      subject: {
+        type: 'string',
+        valueHint: 'PERSON',
+        description:
+          'Who holds it; yourself when absent. Nobody approves their own waivers, with any of their tokens',
+      },
       role: {
         type: 'enum',
         options: ROLES,
@@ -43,7 +49,13 @@ function createToken(console: Console): Command {
     },
     run: async ({ args }): Promise<ExitCode> => {
       const api = apiOf(console, await findConnection(console, args))
-      const body = { name: args.name, role: args.role, expires_in_s: durationOf(args.expires) }
+      const { name, subject, role } = args
+      const body = {
+        name,
+        role,
+        expires_in_s: durationOf(args.expires),
+        ...(subject === undefined ? {} : { subject }),
+      }
       const create = async (): Promise<{ secret: string; answer: Row }> => {
         const { token, ...answer } = await api.call('POST', '/v1/tokens', { body })
         return { secret: wholeValue(token), answer }
@@ -116,6 +128,7 @@ export function durationOf(text: string): number {
 const COLUMNS = [
   ['TOKEN', 'id'],
   ['NAME', 'name'],
+  ['SUBJECT', 'subject'],
   ['ROLE', 'role'],
   ['MADE BY', 'created_by'],
   ['UNTIL', 'expires_at'],

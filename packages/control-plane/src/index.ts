@@ -69,6 +69,7 @@ export {
 } from './controls/join.ts'
 export { type Json, type Judged, judge, type Verdict as ControlVerdict } from './controls/judge.ts'
 export { factKey, newestFacts } from './controls/judge-runtime.ts'
+export { isSamePerson, type Person, subjectOfToken } from './controls/person.ts'
 export {
   type ControlFactsStore,
   type RecordedFacts,

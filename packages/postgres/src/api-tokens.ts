@@ -8,13 +8,15 @@ export type ApiToken = {
   id: string
   tenant: string
   name: string
+  /** Who holds it; `token:<id>` where nobody said. */
+  subject: string
   role: Role
   expiresAt: Date
   revokedAt: Date | null
 }
 
 const FIND = `
-select id, tenant_id as tenant, name, role, expires_at as "expiresAt", revoked_at as "revokedAt"
+select id, tenant_id as tenant, name, coalesce(subject, 'token:' || id) as subject, role, expires_at as "expiresAt", revoked_at as "revokedAt"
 from api_token where token_sha256 = $1`
 
 /** The token with this digest, whatever its tenant; null when there is none. */
@@ -29,13 +31,14 @@ export async function findApiToken(pool: pg.Pool, sha256: string): Promise<ApiTo
 export type TokenListRow = {
   id: string
   name: string
+  subject: string | null
   role: Role
   created_by: string
   created_at: Date
   expires_at: Date
   revoked_at: Date | null
 }
-const COLUMNS = 'id, name, role, created_by, created_at, expires_at, revoked_at'
+const COLUMNS = 'id, name, subject, role, created_by, created_at, expires_at, revoked_at'
 const LIST = `
 select ${COLUMNS} from api_token where ($1::text is null or id < $1) order by id desc limit $2`
 
@@ -44,8 +47,8 @@ export async function listApiTokens(database: Database, page: Page): Promise<Lis
 }
 
 const CREATE = `
-insert into api_token (tenant_id, name, role, token_sha256, created_by, expires_at)
-values (cf_tenant(), $1, $2, $3, $4, $5)
+insert into api_token (tenant_id, name, role, token_sha256, created_by, expires_at, subject)
+values (cf_tenant(), $1, $2, $3, $4, $5, $6)
 returning ${COLUMNS}`
 
 export async function createApiToken(
@@ -56,9 +59,10 @@ export async function createApiToken(
     readonly sha256: string
     readonly createdBy: string
     readonly expiresAt: Date
+    readonly subject: string
   },
 ): Promise<TokenListRow> {
-  const values = [token.name, token.role, token.sha256, token.createdBy, token.expiresAt]
+  const values = [token.name, token.role, token.sha256, token.createdBy, token.expiresAt, token.subject]
   const [row] = (await transaction.query<TokenListRow>(CREATE, values)).rows
   if (row === undefined) throw new Error('the token was not stored')
   return row

@@ -6,12 +6,13 @@ const KEEP_EVIDENCE = `
 insert into evidence_object (tenant_id, sha256, body) values (cf_tenant(), sha256($1), $1)
 on conflict do nothing`
 
-/** Who did it: `key` for agents and builders, `token` and `name` for operators. */
+/** Who did it: `key` for agents and builders, `token`, `name` and `subject` for operators. */
 export type Actor = {
   readonly kind: 'agent' | 'builder' | 'operator' | 'forge' | 'system'
   readonly key?: string
   readonly token?: string
   readonly name?: string
+  readonly subject?: string
   readonly system?: string
   readonly builder?: string
 }

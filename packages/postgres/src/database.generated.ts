@@ -46,6 +46,7 @@ export interface ApiToken {
   name: string;
   revoked_at: Timestamp | null;
   role: string;
+  subject: string | null;
   tenant_id: string;
   token_sha256: string;
 }
@@ -177,6 +178,7 @@ export interface ConfigurationPath {
 
 export interface ControlEvidence {
   author: string;
+  author_subject: string | null;
   claimed_status: string | null;
   collected_at: Timestamp;
   document_sha256: Buffer | null;
@@ -199,6 +201,7 @@ export interface ControlEvidenceDecision {
   id: Generated<string>;
   person: string;
   reason: Generated<string>;
+  subject: string | null;
   tenant_id: string;
 }
 
@@ -792,6 +795,7 @@ export interface ViewSystemHeartbeatStatus {
 
 export interface Waiver {
   author: string;
+  author_subject: string | null;
   claimed: Json | null;
   compensating: Generated<string>;
   created_at: Generated<Timestamp>;
@@ -819,6 +823,7 @@ export interface WaiverTransition {
   reason: Generated<string>;
   state: string;
   step: number;
+  subject: string | null;
   tenant_id: string;
   type: string | null;
   waiver_id: string;

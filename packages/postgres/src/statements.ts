@@ -1,3 +1,4 @@
+import type { Person } from '@crystal-forge/control-plane'
 import type { Database } from './connect.ts'
 import { type Listed, type Page, readPage } from './lists.ts'
 
@@ -12,6 +13,7 @@ export type StatementRow = {
   claimed_status: string | null
   document_sha256: string | null
   author: string
+  author_subject: string | null
   decision: string | null
   decided_by: string | null
   collected_at: Date
@@ -21,7 +23,7 @@ export type StatementFilter = { readonly system: string | null; readonly rule: s
 
 const COLUMNS = `
 select e.id, s.hostname as system, e.rule_id as rule, e.source, e.holds, e.statement, e.claimed_status,
-       encode(e.document_sha256, 'hex') as document_sha256, e.author, d.decision, d.person as decided_by,
+       encode(e.document_sha256, 'hex') as document_sha256, e.author, e.author_subject, d.decision, d.person as decided_by,
        e.collected_at, e.expires_at
 from control_evidence e
 join system s on s.id = e.system_id
@@ -55,15 +57,15 @@ export type NewStatement = {
   readonly claimedStatus: string | null
   /** Lower-case hexadecimal. */
   readonly documentSha256: string | null
-  readonly author: string
+  readonly author: Person
   readonly collectedAt: Date
   readonly expiresAt: Date
 }
 
 const ADD = `
 insert into control_evidence (tenant_id, system_id, rule_id, source, holds, statement, toplevel, claimed_status, document_sha256,
-                              author, collected_at, expires_at)
-values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7, decode($8, 'hex'), $9, $10, $11)
+                              author, collected_at, expires_at, author_subject)
+values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7, decode($8, 'hex'), $9, $10, $11, $12)
 returning id`
 
 export async function addStatement(transaction: Database, statement: NewStatement): Promise<string> {
@@ -76,9 +78,10 @@ export async function addStatement(transaction: Database, statement: NewStatemen
     statement.toplevel,
     statement.claimedStatus,
     statement.documentSha256,
-    statement.author,
+    statement.author.name,
     statement.collectedAt,
     statement.expiresAt,
+    statement.author.subject,
   ])
   const [row] = rows
   if (row === undefined) throw new Error('the statement was not stored')
@@ -86,17 +89,18 @@ export async function addStatement(transaction: Database, statement: NewStatemen
 }
 
 const DECIDE = `
-insert into control_evidence_decision (tenant_id, evidence_id, decision, person, reason)
-values (cf_tenant(), $1, $2, $3, $4)`
+insert into control_evidence_decision (tenant_id, evidence_id, decision, person, reason, subject)
+values (cf_tenant(), $1, $2, $3, $4, $5)`
 
 export async function decideStatement(
   transaction: Database,
   decision: {
     readonly statement: string
     readonly decision: 'accepted' | 'rejected'
-    readonly person: string
+    readonly person: Person
     readonly reason: string
   },
 ): Promise<void> {
-  await transaction.query(DECIDE, [decision.statement, decision.decision, decision.person, decision.reason])
+  const { statement, person, reason } = decision
+  await transaction.query(DECIDE, [statement, decision.decision, person.name, reason, person.subject])
 }

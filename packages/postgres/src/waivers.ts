@@ -1,4 +1,4 @@
-import type { KnownWaiver, WaiverScope, WaiverState, WaiverType } from '@crystal-forge/control-plane'
+import type { KnownWaiver, Person, WaiverScope, WaiverState, WaiverType } from '@crystal-forge/control-plane'
 import type { Database } from './connect.ts'
 import { type Listed, type Page, readPage } from './lists.ts'
 
@@ -26,6 +26,9 @@ export type WaiverRow = {
   renews: string | null
   created_at: Date
   changed_at: Date
+  author_subject: string | null
+  submitter_subject: string | null
+  approver_subject: string | null
 }
 export type WaiverFilter = {
   readonly state: string | null
@@ -71,13 +74,14 @@ export async function knownWaivers(database: Database, at: Date): Promise<KnownW
 
 const ONE = 'select * from waivers_at($2) where id = $1 or name = $1 order by id = $1 desc limit 1'
 const STEPS =
-  'select step, state, person, reason, type, expires_at, at from waiver_transition where waiver_id = $1 order by step'
+  'select step, state, person, subject, reason, type, expires_at, at from waiver_transition where waiver_id = $1 order by step'
 
 export type WaiverDetail = WaiverRow & {
   transitions: readonly {
     step: number
     state: string
     person: string
+    subject: string | null
     reason: string
     type: string | null
     expires_at: Date | null
@@ -104,7 +108,7 @@ export type NewWaiver = {
   readonly owner: string | null
   readonly milestones: readonly { readonly text: string; readonly due: string }[]
   readonly reviewAt: Date | null
-  readonly author: string
+  readonly author: Person
   readonly expiresAt: Date
   readonly renews: string | null
 }
@@ -112,13 +116,13 @@ export type NewWaiver = {
 const DRAFT = `
 with made as (
   insert into waiver (tenant_id, name, rules, scope, type, justification, compensating, residual_severity, source, owner,
-                      milestones, review_at, author, expires_at, renews)
-  values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7, 'operator', $8, $9, $10, $11, $12, $13)
+                      milestones, review_at, author, expires_at, renews, author_subject)
+  values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7, 'operator', $8, $9, $10, $11, $12, $13, $14)
   on conflict (tenant_id, name) do nothing
-  returning id, author
+  returning id, author, author_subject
 )
-insert into waiver_transition (tenant_id, waiver_id, step, state, person)
-select cf_tenant(), m.id, 1, 'draft', m.author from made m
+insert into waiver_transition (tenant_id, waiver_id, step, state, person, subject)
+select cf_tenant(), m.id, 1, 'draft', m.author, m.author_subject from made m
 returning waiver_id as id`
 
 /** The id of a new draft; null when its name is taken. */
@@ -134,9 +138,10 @@ export async function draftWaiver(transaction: Database, waiver: NewWaiver): Pro
     waiver.owner,
     JSON.stringify(waiver.milestones),
     waiver.reviewAt,
-    waiver.author,
+    waiver.author.name,
     waiver.expiresAt,
     waiver.renews,
+    waiver.author.subject,
   ])
   return rows[0]?.id ?? null
 }
@@ -146,21 +151,22 @@ export type WaiverMove = {
   /** The step that was looked at when this was decided. */
   readonly after: number
   readonly state: WaiverState
-  readonly person: string
+  readonly person: Person
   readonly reason: string
   readonly type: WaiverType | null
   readonly expiresAt: Date | null
 }
 
 const MOVE = `
-insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason, type, expires_at)
-values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7)
+insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason, type, expires_at, subject)
+values (cf_tenant(), $1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (waiver_id, step) do nothing`
 
 /** False when somebody else moved it meanwhile: what was decided rests on a state that is no more. */
 export async function moveWaiver(transaction: Database, move: WaiverMove): Promise<boolean> {
   const { waiver, after, state, person, reason, type, expiresAt } = move
-  const done = await transaction.query(MOVE, [waiver, after + 1, state, person, reason, type, expiresAt])
+  const values = [waiver, after + 1, state, person.name, reason, type, expiresAt, person.subject]
+  const done = await transaction.query(MOVE, values)
   return done.rowCount === 1
 }
 

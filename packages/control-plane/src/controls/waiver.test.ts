@@ -1,21 +1,31 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { isSamePerson, type Person } from './person.ts'
 import { covers, standingOf, stepWaiver, WAIVER_ACTIONS, WAIVER_STATES, type WaiverFacts } from './waiver.ts'
 
 const NOW = new Date('2026-11-24T12:00:00Z')
 const DAY = 86_400_000
 const inDays = (days: number): Date => new Date(NOW.getTime() + days * DAY)
 
+const ADA = { subject: 'https://idp.example.com#ada', name: 'ada@example.com' }
+const GRACE = { subject: 'https://idp.example.com#grace', name: 'grace@example.com' }
+const CLOCK = { subject: null, name: 'the clock' }
+
 function waiver(more: Partial<WaiverFacts> = {}): WaiverFacts {
   return {
     state: 'draft',
-    author: 'ada',
+    author: ADA,
     submitter: null,
     expiresAt: inDays(30),
     type: 'risk_accepted',
     ...more,
   }
 }
+
+const person: fc.Arbitrary<Person> = fc.record({
+  subject: fc.constantFrom(null, 'token:tok_1', 'token:tok_2', ADA.subject, GRACE.subject),
+  name: fc.constantFrom('ada', 'grace'),
+})
 
 describe('a waiver', () => {
   it.each([
@@ -26,30 +36,24 @@ describe('a waiver', () => {
     ['approved', 'renew', 'renewed'],
     ['expired', 'renew', 'renewed'],
   ] as const)('that is %s can be told to %s and is %s', (state, action, next) => {
-    expect(stepWaiver(waiver({ state }), action, 'grace', NOW)).toEqual({ ok: true, state: next })
+    expect(stepWaiver(waiver({ state }), action, GRACE, NOW)).toEqual({ ok: true, state: next })
   })
 
   it.each([
-    ['approved by its author', waiver({ state: 'submitted' }), 'approve', 'ada', 'own_waiver'],
+    ['approved by its author', waiver({ state: 'submitted' }), 'approve', ADA, 'own_waiver'],
     [
       'approved by who submitted it',
-      waiver({ state: 'submitted', submitter: 'grace' }),
+      waiver({ state: 'submitted', submitter: GRACE }),
       'approve',
-      'grace',
+      GRACE,
       'own_waiver',
     ],
-    ['approved without having been submitted', waiver(), 'approve', 'grace', 'wrong_state'],
-    [
-      'approved after its time',
-      waiver({ state: 'submitted', expiresAt: NOW }),
-      'approve',
-      'grace',
-      'expired',
-    ],
-    ['submitted for more than 365 days', waiver({ expiresAt: inDays(365.1) }), 'submit', 'ada', 'too_long'],
-    ['submitted without a type', waiver({ type: null }), 'submit', 'ada', 'incomplete'],
-    ['expired before its time', waiver({ state: 'approved' }), 'expire', 'clock', 'not_expired'],
-    ['approved again after a revocation', waiver({ state: 'revoked' }), 'approve', 'grace', 'wrong_state'],
+    ['approved without having been submitted', waiver(), 'approve', GRACE, 'wrong_state'],
+    ['approved after its time', waiver({ state: 'submitted', expiresAt: NOW }), 'approve', GRACE, 'expired'],
+    ['submitted for more than 365 days', waiver({ expiresAt: inDays(365.1) }), 'submit', ADA, 'too_long'],
+    ['submitted without a type', waiver({ type: null }), 'submit', ADA, 'incomplete'],
+    ['expired before its time', waiver({ state: 'approved' }), 'expire', CLOCK, 'not_expired'],
+    ['approved again after a revocation', waiver({ state: 'revoked' }), 'approve', GRACE, 'wrong_state'],
   ] as const)('is not %s', (_, facts, action, actor, because) => {
     expect(stepWaiver(facts, action, actor, NOW)).toMatchObject({ ok: false, because })
   })
@@ -59,13 +63,16 @@ describe('a waiver', () => {
       fc.property(
         fc.constantFrom(...WAIVER_STATES),
         fc.constantFrom(...WAIVER_ACTIONS),
-        fc.constantFrom('ada', 'grace'),
+        person,
+        person,
+        person,
         fc.double({ min: -400, max: 800, noNaN: true }),
-        (state, action, actor, days) => {
-          const facts = waiver({ state, expiresAt: inDays(days) })
+        (state, action, author, submitter, actor, days) => {
+          const facts = waiver({ state, author, submitter, expiresAt: inDays(days) })
           const step = stepWaiver(facts, action, actor, NOW)
           if (!step.ok || step.state !== 'approved') return
-          expect(actor).not.toBe(facts.author)
+          expect(isSamePerson(actor, author)).toBe(false)
+          expect(isSamePerson(actor, submitter)).toBe(false)
           expect(days).toBeGreaterThan(0)
           expect(days).toBeLessThanOrEqual(365)
         },

@@ -1,3 +1,5 @@
+import { isSamePerson, type Person } from './person.ts'
+
 /** Kept states; `expired` also follows from the clock alone, whether or not anybody wrote it down. */
 export const WAIVER_STATES = [
   'draft',
@@ -37,9 +39,9 @@ export type WaiverInForce = {
 
 export type WaiverFacts = {
   readonly state: WaiverState
-  readonly author: string
+  readonly author: Person
   /** Who submitted it: not always its author, and no judge of it either. */
-  readonly submitter: string | null
+  readonly submitter: Person | null
   readonly expiresAt: Date
   readonly type: WaiverType | null
 }
@@ -53,7 +55,7 @@ export type WaiverStep =
     }
 
 /** Whether a step may be taken, and where it leads. Pure; the one who stores it checks the state again in the same statement. */
-export function stepWaiver(waiver: WaiverFacts, action: WaiverAction, actor: string, now: Date): WaiverStep {
+export function stepWaiver(waiver: WaiverFacts, action: WaiverAction, actor: Person, now: Date): WaiverStep {
   if (!FROM[action].includes(waiver.state))
     return no(
       'wrong_state',
@@ -75,8 +77,11 @@ export function stepWaiver(waiver: WaiverFacts, action: WaiverAction, actor: str
           'it names no type: risk_accepted, compensating_control, false_positive or vendor_dependency',
         )
       if (action === 'submit') return { ok: true, state: 'submitted' }
-      if (actor === waiver.author || actor === waiver.submitter)
-        return no('own_waiver', `${actor} wrote or submitted it; somebody else approves it`)
+      if ([waiver.author, waiver.submitter].some((one) => one !== null && isSamePerson(one, actor)))
+        return no(
+          'own_waiver',
+          `${actor.name} (${actor.subject ?? 'nobody knows who'}) wrote or submitted it; somebody else approves it, with a token whose subject says so`,
+        )
       return { ok: true, state: 'approved' }
     case 'reject':
       return { ok: true, state: 'rejected' }
