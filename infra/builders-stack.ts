@@ -9,6 +9,7 @@ import {
 import { CfnCRL, CfnProfile, CfnTrustAnchor } from 'aws-cdk-lib/aws-rolesanywhere'
 import type { Construct } from 'constructs'
 import type { BuilderTrust } from './builder-trust.ts'
+import { readGrant } from './cache-readers.ts'
 import type { ComputeStack } from './compute-stack.ts'
 import type { DataStack } from './data-stack.ts'
 import { type Grant, grantTo } from './grants.ts'
@@ -55,9 +56,35 @@ function byCertificate(scope: Construct, { trust, ...parts }: Parts & { trust: B
     roleArns: [builder.roleArn],
     durationSeconds: 3600,
   })
+  if (parameters.cacheReads === 'credentials') readersByCertificate(scope, { ...parts, anchorArn })
   new CfnOutput(scope, 'TrustAnchorArn', { value: anchorArn })
   new CfnOutput(scope, 'ProfileArn', { value: profile.attrProfileArn })
   new CfnOutput(scope, 'RoleArn', { value: builder.roleArn })
+}
+
+/** For hosts outside of AWS: any certificate of the authority reads the cache of the tenant in its OU, and nothing else. */
+function readersByCertificate(
+  scope: Construct,
+  { parameters, data, anchorArn }: Parts & { anchorArn: string },
+): void {
+  const { name } = parameters
+  const reader = certificateRole(scope, 'Reader', {
+    roleName: `${name}-cache-reader`,
+    description: 'A host with a certificate; its OU is the tenant whose part of the cache it may read',
+    when: {
+      ArnEquals: { 'aws:SourceArn': anchorArn },
+      StringLike: { 'aws:PrincipalTag/x509Subject/OU': 't_*' },
+    },
+  })
+  grantTo(reader, reader, [readGrant(data.buckets.cache, PREFIX_OF_CERTIFICATE)])
+  const profile = new CfnProfile(scope, 'ReaderProfile', {
+    name: `${name}-cache-reader`,
+    enabled: true,
+    roleArns: [reader.roleArn],
+    durationSeconds: 3600,
+  })
+  new CfnOutput(scope, 'ReaderProfileArn', { value: profile.attrProfileArn })
+  new CfnOutput(scope, 'ReaderRoleArn', { value: reader.roleArn })
 }
 
 /** @returns its ARN */
@@ -171,13 +198,6 @@ function builderGrants({ data, compute }: Pick<Parts, 'data' | 'compute'>, prefi
       because,
     },
     { sid: 'Read', actions: ['s3:GetObject'], resources: uploads, because },
-    {
-      // Without it S3 answers 403 instead of 404 for an object that is not there.
-      sid: 'TellMissingFromForbidden',
-      actions: ['s3:ListBucket'],
-      resources: [cache.bucketArn],
-      when: { StringLikeIfExists: { 's3:prefix': `${prefix}/*` } },
-    },
   ]
 }
 

@@ -6,6 +6,7 @@ import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions'
 import type { Construct } from 'constructs'
 import { type Buckets, buckets } from './buckets.ts'
 import { cacheCdn } from './cache-cdn.ts'
+import { cacheReaders } from './cache-readers.ts'
 import { type Database, database } from './database.ts'
 import { senderUser, signingKey, storageKey } from './keys.ts'
 import type { NetworkStack } from './network-stack.ts'
@@ -46,6 +47,7 @@ export class DataStack extends Stack {
     this.database = database(this, { network, parameters, key: this.key })
     this.buckets = buckets(this, parameters, this.key)
     if (parameters.cacheReads === 'cloudfront') cacheCdn(this, this.buckets)
+    else cacheReaders(this, parameters.name, this.buckets.cache)
     this.secrets = secrets(this, parameters.name, this.key)
     this.alarms = new Topic(this, 'Alarms', {
       topicName: `${parameters.name}-alarms`,

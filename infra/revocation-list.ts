@@ -20,7 +20,8 @@ export function readRevocationList(der: Buffer): RevocationList {
   const hash = HASHES[objectId(algorithm)]
   if (hash === undefined)
     throw new RangeError('it is signed neither with RSA nor with ECDSA over SHA-256 or longer')
-  // The first byte of a bit string counts its unused bits.
+  // The first byte of a bit string counts its unused bits, of which a signature has none.
+  if (signature.content[0] !== 0) throw NO_LIST
   const bytes = signature.content.subarray(1)
   return {
     endsAt: nextUpdate(signed),

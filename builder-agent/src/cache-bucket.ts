@@ -1,9 +1,13 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import type { Bucket, StoreOutcome } from '@crystal-forge/aws'
+import { type Bucket, isForbidden, type StoreOutcome } from '@crystal-forge/aws'
 
 /** The tenant's part of the object store, as this builder's own identity reaches it. Keys are below the prefix. */
 export type CacheBucket = {
+  /**
+   * A builder may not list the bucket, which others share, and so is told that what is not there is forbidden. When it is
+   * the right that is missing, writing will say so.
+   */
   has(key: string): Promise<boolean>
   /**
    * Write-once: durable when the promise resolves, `exists` when somebody was first. The bytes of one key are always
@@ -21,7 +25,14 @@ export type CacheBucket = {
 export function cacheBucket(bucket: Bucket, prefix: string): CacheBucket {
   const full = (key: string): string => `${prefix}/${key}`
   return {
-    has: async (key) => (await bucket.head(full(key))) !== undefined,
+    async has(key) {
+      try {
+        return (await bucket.head(full(key))) !== undefined
+      } catch (error) {
+        if (isForbidden(error)) return false
+        throw error
+      }
+    },
     async putFile(key, file, { contentType, signal }) {
       const { size } = await stat(file)
       const content = createReadStream(file, { signal })

@@ -231,6 +231,21 @@ describe('rights', () => {
     expect(sorted(found)).toEqual(readers)
   })
 
+  test('to read the cache are a policy for hosts, which reads what belongs to the tenant of their role', () => {
+    const [policy] = made
+      .ofType('AWS::IAM::ManagedPolicy')
+      .filter(([, { Properties }]) => Properties['ManagedPolicyName'] === 'crystal-forge-cache-reader')
+    const [reads, ...more] = statements(made).filter(({ id }) => id === policy?.[0])
+    expect(more).toEqual([])
+    expect(reads?.statement).toMatchObject({ Effect: 'Allow', Action: 's3:GetObject' })
+    const keys = listOf<unknown>(reads?.statement.Resource).map((one) => Object(one)['Fn::Join'][1].at(-1))
+    expect(keys).toEqual(
+      ['nar/*', '*.narinfo', 'nix-cache-info'].map((name) => `/\${aws:PrincipalTag/cf-tenant}/${name}`),
+    )
+    // It is given to nobody here.
+    expect(policy?.[1].Properties).not.toHaveProperty('Roles')
+  })
+
   test('to assume a role belong to services and never to everybody', () => {
     const trusted = [...made.ofType('AWS::IAM::Role')].map(([, { Properties }]) =>
       text(Properties['AssumeRolePolicyDocument']),

@@ -68,7 +68,6 @@ describe('a private deployment in GovCloud', () => {
     expect(builder.actions).toEqual([
       's3:AbortMultipartUpload',
       's3:GetObject',
-      's3:ListBucket',
       's3:PutObject',
       'sqs:ChangeMessageVisibility',
       'sqs:DeleteMessage',
@@ -120,6 +119,23 @@ describe('a private deployment in GovCloud', () => {
       true,
     )
   })
+
+  test('lets hosts with a certificate read the cache of their own tenant, and builders no other', () => {
+    const reader = statements(made).filter(({ id }) => id.includes('-builders/Reader'))
+    const [policy] = reader.filter(({ resource }) => resource.Type === 'AWS::IAM::ManagedPolicy')
+    expect(listOf(policy?.statement.Action)).toEqual(['s3:GetObject'])
+    expect(keysOf(policy?.statement.Resource)).toEqual(
+      ['nar/*', '*.narinfo', 'nix-cache-info'].map((keys) => `/\${aws:PrincipalTag/x509Subject/OU}/${keys}`),
+    )
+    const trusted = reader.filter(({ resource }) => resource.Type === 'AWS::IAM::Role')
+    expect(trusted.length).toBe(2)
+    for (const { statement } of trusted)
+      expect(statement.Condition).toEqual({
+        ArnEquals: { 'aws:SourceArn': { 'Fn::GetAtt': ['TrustAnchor', 'TrustAnchorArn'] } },
+        StringLike: { 'aws:PrincipalTag/x509Subject/OU': 't_*' },
+      })
+    expect(made.ofType('AWS::RolesAnywhere::Profile').length).toBe(2)
+  })
 })
 
 describe('a public deployment with everything', () => {
@@ -142,6 +158,7 @@ describe('a public deployment with everything', () => {
     const cdn = statements(made).find(({ statement }) => statement.Sid === 'CdnReadsNarsAndNarinfos')
     expect(JSON.stringify(cdn?.statement.Resource)).not.toContain('drv')
     expect(builderRights(made).objects.every((one) => one.includes('/t_1/'))).toBe(true)
+    expect(made.text).not.toContain('cache-reader')
     expect(made.ofType('AWS::Budgets::Budget').length).toBe(1)
   })
 })
@@ -172,6 +189,11 @@ test.each([
     expect(stale.map(({ path, id }) => `${path}: ${id}`)).toEqual([])
   },
 )
+
+/** Of the objects that a statement is about, what stands behind the bucket. */
+function keysOf(resources: unknown): string[] {
+  return listOf(resources).map((one) => String(Object(one)['Fn::Join']?.[1].at(-1)))
+}
 
 function builderRights(made: Synthesized): { actions: string[]; objects: string[] } {
   const own = statements(made).filter(

@@ -15,6 +15,7 @@ export {
   type StreamStored,
 } from './s3.ts'
 export { s3Client } from './s3-client.ts'
+export { isForbidden } from './s3-errors.ts'
 export { type Secrets, secretsManager } from './secrets.ts'
 export type { AwsCredentials, AwsSettings } from './settings.ts'
 export {

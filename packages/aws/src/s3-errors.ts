@@ -21,6 +21,11 @@ export function isMissing(error: unknown): boolean {
   return statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket'
 }
 
+/** What somebody hears who may not do it, and also who asks for an object that is not there and may not list the bucket. */
+export function isForbidden(error: unknown): boolean {
+  return statusOf(error) === 403
+}
+
 function statusOf(error: unknown): number | undefined {
   if (typeof error !== 'object' || !error || !('$metadata' in error)) return undefined
   const metadata = error.$metadata
