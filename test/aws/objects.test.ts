@@ -17,7 +17,7 @@ beforeAll(async () => {
   target = await openTarget()
   objects = bucket(target.clients.s3, await target.make.bucket())
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 const text = async (key: string): Promise<string> =>
   Buffer.from((await objects.getBytes(key, 1024)) ?? []).toString()
