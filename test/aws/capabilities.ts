@@ -1,4 +1,9 @@
 import { CreateMultipartUploadCommand, ListPartsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import {
+  DescribeSecretCommand,
+  PutSecretValueCommand,
+  type SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager'
 import { ListDeadLetterSourceQueuesCommand } from '@aws-sdk/client-sqs'
 import { type AwsClients, awsClients, bucket } from '@crystal-forge/aws'
 import type { TestContext } from 'vitest'
@@ -16,6 +21,9 @@ export const CAPABILITIES = [
   'listParts',
   'deadLetterSources',
   'signatures',
+  'secrets',
+  'emptySecrets',
+  'secretVersionsOnce',
 ] as const
 
 /** Ends the test as skipped when the target cannot do it; the reason is in the list after the run. */
@@ -30,6 +38,7 @@ export function needs(
 
 type Probing = {
   readonly clients: AwsClients
+  readonly secrets: SecretsManagerClient
   readonly make: Naming
   readonly endpoint: string | undefined
 }
@@ -48,6 +57,9 @@ export async function probe(parts: Probing): Promise<Capabilities> {
     listParts: found.listParts === true,
     deadLetterSources: found.deadLetterSources === true,
     signatures: found.signatures === true,
+    secrets: found.secrets === true,
+    emptySecrets: found.emptySecrets === true,
+    secretVersionsOnce: found.secretVersionsOnce === true,
   }
 }
 
@@ -88,6 +100,21 @@ const PROBES: Readonly<Record<Capability, Probe>> = {
     const ask = new ListDeadLetterSourceQueuesCommand({ QueueUrl: dead.url })
     return !(await refused(clients.sqs.send(ask)))
   },
+  secrets: async ({ make }) => !(await refused(make.secret())),
+  emptySecrets: async ({ secrets, make }) => {
+    const SecretId = await make.secret().catch(() => undefined)
+    if (SecretId === undefined) return false
+    const { VersionIdsToStages = {} } = await secrets.send(new DescribeSecretCommand({ SecretId }))
+    return Object.keys(VersionIdsToStages).length === 0
+  },
+  secretVersionsOnce: async ({ secrets, make }) => {
+    const SecretId = await make.secret().catch(() => undefined)
+    if (SecretId === undefined) return false
+    const put = (SecretString: string) =>
+      secrets.send(new PutSecretValueCommand({ SecretId, ClientRequestToken: 'v'.repeat(32), SecretString }))
+    await put('first')
+    return refused(put('second'))
+  },
   signatures: async ({ clients, endpoint }, name) => {
     const [region, own] = await Promise.all([clients.s3.config.region(), clients.s3.config.credentials()])
     const credentials = { ...own, secretAccessKey: 'not the secret of this key' }
@@ -127,4 +154,7 @@ const MEANING: Readonly<Record<Capability, string>> = {
   listParts: 'ListParts',
   deadLetterSources: 'ListDeadLetterSourceQueues',
   signatures: 'a wrong signature is refused',
+  secrets: 'Secrets Manager',
+  emptySecrets: 'a secret that never had a value has no version',
+  secretVersionsOnce: 'a version of a secret keeps its value',
 }

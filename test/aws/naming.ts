@@ -7,6 +7,11 @@ import {
   ListMultipartUploadsCommand,
   ListObjectsV2Command,
 } from '@aws-sdk/client-s3'
+import {
+  CreateSecretCommand,
+  DeleteSecretCommand,
+  type SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager'
 import { CreateQueueCommand, DeleteQueueCommand, GetQueueAttributesCommand } from '@aws-sdk/client-sqs'
 import { type AwsClients, type Queue, queue } from '@crystal-forge/aws'
 
@@ -16,14 +21,19 @@ export type Naming = {
   /** A queue whose messages are set aside after so many receives. */
   withDeadLetters(receivesMax: number): Promise<{ readonly source: MadeQueue; readonly dead: MadeQueue }>
   bucket(): Promise<string>
+  /** The ARN of a secret, which has no value at first unless one is given. */
+  secret(value?: string): Promise<string>
   removeAll(): Promise<void>
 }
 export type MadeQueue = Queue & { readonly arn: string }
 
-export function naming({ sqs, s3 }: AwsClients, region: string): Naming {
+type Clients = AwsClients & { readonly secrets: SecretsManagerClient }
+
+export function naming({ sqs, s3, secrets }: Clients, region: string): Naming {
   const prefix = `cf-test-${randomBytes(6).toString('hex')}`
   const queues: string[] = []
   const buckets: string[] = []
+  const arns: string[] = []
   let made = 0
   const makeQueue: Naming['queue'] = async (attributes = {}) => {
     const name = `${prefix}-${++made}`
@@ -54,8 +64,17 @@ export function naming({ sqs, s3 }: AwsClients, region: string): Naming {
       buckets.push(name)
       return name
     },
+    secret: async (SecretString) => {
+      const command = new CreateSecretCommand({ Name: `${prefix}-${++made}`, SecretString })
+      const { ARN = '' } = await secrets.send(command)
+      arns.push(ARN)
+      return ARN
+    },
     removeAll: async () => {
       const removals = [
+        ...arns.map((SecretId) =>
+          secrets.send(new DeleteSecretCommand({ SecretId, ForceDeleteWithoutRecovery: true })),
+        ),
         ...queues.map((QueueUrl) => sqs.send(new DeleteQueueCommand({ QueueUrl }))),
         ...buckets.map((name) => removeBucket(s3, name)),
       ]

@@ -1,10 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager'
 import { type AwsClients, type AwsSettings, awsClients, callerAccount } from '@crystal-forge/aws'
 import { startEmbeddedAws } from '../../server/src/embedded-aws.ts'
 import { type Capabilities, probe } from './capabilities.ts'
 import { type Naming, naming } from './naming.ts'
+import { type FakeSecretsManager, startSecretsManager } from './secrets-manager.ts'
 
 /** What the suite runs against: the embedded emulator, something behind an address, or an account. */
 export type Target = {
@@ -12,11 +14,14 @@ export type Target = {
   readonly name: string
   readonly settings: AwsSettings
   readonly clients: AwsClients
+  readonly secrets: SecretsManagerClient
+  /** Stands in for Secrets Manager where the emulator has none; it can be told who may do what. */
+  readonly fakeSecrets: FakeSecretsManager | undefined
   /** The address of S3 and SQS; undefined in a real account. */
   readonly endpoint: string | undefined
   /** What a function has to find in its environment to reach the same services. */
   readonly environment: Readonly<Record<string, string>>
-  /** Makes queues and buckets that `close` removes. */
+  /** Makes queues, buckets and secrets that `close` removes. */
   readonly make: Naming
   readonly can: Capabilities
   /** Removes everything that was made, whatever became of the tests. */
@@ -42,11 +47,13 @@ export async function openTarget(environment: NodeJS.ProcessEnv = process.env): 
 async function embedded(region: string): Promise<Target> {
   const directory = await mkdtemp(join(tmpdir(), 'cf-aws-suite-'))
   const aws = await startEmbeddedAws({ dataDir: join(directory, 'aws'), ephemeral: true })
+  const fakeSecrets = await startSecretsManager()
   const stop = async (): Promise<void> => {
-    await aws.close()
+    await Promise.all([aws.close(), fakeSecrets.close()])
     await rm(directory, { recursive: true, force: true })
   }
-  return target({ kind: 'embedded', name: 'embedded emulator', region, endpoint: aws.endpoint, stop })
+  const name = 'embedded emulator'
+  return target({ kind: 'embedded', name, region, endpoint: aws.endpoint, fakeSecrets, stop })
 }
 
 function behind(endpoint: string, region: string): Promise<Target> {
@@ -70,34 +77,55 @@ async function real(environment: NodeJS.ProcessEnv, region: string): Promise<Tar
 }
 
 async function target(
-  parts: Pick<Target, 'kind' | 'name' | 'endpoint'> & { region: string; stop(): Promise<void> },
+  parts: Pick<Target, 'kind' | 'name' | 'endpoint'> & {
+    readonly region: string
+    readonly fakeSecrets?: FakeSecretsManager
+    stop(): Promise<void>
+  },
 ): Promise<Target> {
-  const { kind, name, endpoint, region, stop } = parts
+  const { kind, name, endpoint, region, fakeSecrets, stop } = parts
   const settings: AwsSettings =
     endpoint === undefined ? { region } : { region, endpoint: { sqs: endpoint, s3: endpoint } }
   const clients = awsClients(settings)
-  const make = naming(clients, region)
+  const secretsEndpoint = fakeSecrets?.endpoint ?? endpoint
+  const secrets = new SecretsManagerClient({
+    region,
+    ...(secretsEndpoint === undefined ? {} : { endpoint: secretsEndpoint, credentials: TEST_CREDENTIALS }),
+  })
+  const make = naming({ ...clients, secrets }, region)
   const close = async (): Promise<void> => {
     try {
       await make.removeAll()
     } finally {
       clients.sqs.destroy()
       clients.s3.destroy()
+      secrets.destroy()
       await stop()
     }
   }
   try {
-    const can = await probe({ clients, make, endpoint })
+    const can = await probe({ clients, secrets, make, endpoint })
     const environment = {
       AWS_REGION: region,
-      ...(endpoint === undefined ? credentialVariables() : { AWS_ENDPOINT_URL: endpoint }),
+      ...(endpoint === undefined ? credentialVariables() : testVariables(endpoint, secretsEndpoint)),
     }
-    return { kind, name, endpoint, settings, clients, environment, make, can, close }
+    return { kind, name, endpoint, settings, clients, secrets, fakeSecrets, environment, make, can, close }
   } catch (error) {
     await close()
     throw error
   }
 }
+
+function testVariables(endpoint: string, secrets: string | undefined): Record<string, string> {
+  return {
+    AWS_ENDPOINT_URL: endpoint,
+    ...(secrets === undefined ? {} : { AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets }),
+    AWS_ACCESS_KEY_ID: TEST_CREDENTIALS.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: TEST_CREDENTIALS.secretAccessKey,
+  }
+}
+
+const TEST_CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' }
 
 /** Lambda gives a function its credentials by these; here they are those of whoever runs the tests. */
 function credentialVariables(): Record<string, string> {

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto'
 import {
   DescribeSecretCommand,
   GetSecretValueCommand,
   PutSecretValueCommand,
+  ResourceExistsException,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager'
 import type { AwsSettings } from './settings.ts'
@@ -12,7 +14,7 @@ export type Secrets = {
   read(arn: string): Promise<string>
   /**
    * Gives a secret its first value; one that ever had a value keeps it. Reads only the list of versions, so that whoever
-   * fills a secret need not be able to read it. Of two that start at once the last one wins, before anybody read it.
+   * fills a secret need not be able to read it. Of several that start at once one fills it, and for the others it is kept.
    */
   fillOnce(arn: string, make: () => string): Promise<'filled' | 'kept'>
   close(): void
@@ -49,8 +51,15 @@ async function fillOnce(
 ): Promise<'filled' | 'kept'> {
   const { VersionIdsToStages = {} } = await client.send(new DescribeSecretCommand({ SecretId: arn }))
   if (Object.values(VersionIdsToStages).some((stages) => stages.includes('AWSCURRENT'))) return 'kept'
-  await client.send(new PutSecretValueCommand({ SecretId: arn, SecretString: make() }))
-  return 'filled'
+  // The id of the first version is known beforehand: Secrets Manager takes a version once, and refuses it with another value.
+  const ClientRequestToken = createHash('sha256').update(`first value of ${arn}`).digest('hex')
+  try {
+    await client.send(new PutSecretValueCommand({ SecretId: arn, ClientRequestToken, SecretString: make() }))
+    return 'filled'
+  } catch (error) {
+    if (error instanceof ResourceExistsException) return 'kept'
+    throw error
+  }
 }
 
 const ATTEMPTS_MAX = 4
