@@ -995,6 +995,23 @@ alter table waiver force row level security;
 create policy tenant on waiver for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on waiver: insert, select to cf_builders; insert, select to cf_controls; select to cf_scheduler;
 
+create table waiver_notice (
+  tenant_id text not null,
+  waiver_id text not null,
+  days_before integer not null,
+  at timestamp with time zone not null default now(),
+  constraint waiver_notice_days_before_check CHECK ((days_before = ANY (ARRAY[30, 7, 1]))),
+  constraint waiver_notice_pkey PRIMARY KEY (waiver_id, days_before),
+  constraint waiver_notice_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
+  constraint waiver_notice_waiver_id_fkey FOREIGN KEY (waiver_id) REFERENCES waiver(id)
+);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.waiver_notice FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver_notice FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+alter table waiver_notice enable row level security;
+alter table waiver_notice force row level security;
+create policy tenant on waiver_notice for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on waiver_notice: select to cf_controls; insert, select to cf_scheduler;
+
 create table waiver_transition (
   id text not null default new_id('wvt'::text),
   tenant_id text not null,
@@ -1743,7 +1760,7 @@ begin
   for over in
     select w.id, w.name, w.rules, w.step, w.expires_at from waivers_at(now()) w
     where w.state = 'expired' and exists (select from waiver_transition t where t.waiver_id = w.id and t.step = w.step and t.state = 'approved')
-    order by w.expires_at limit most
+    order by w.expires_at, w.id limit most
   loop
     insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason)
     values (cf_tenant(), over.id, over.step + 1, 'expired', 'the clock', 'its time is over')
@@ -2020,6 +2037,34 @@ CREATE OR REPLACE FUNCTION public.new_id(prefix text)
  RETURNS text
  LANGUAGE sql
 AS $function$ select prefix || '_' || replace(uuidv7()::text, '-', '') $function$;
+
+CREATE OR REPLACE FUNCTION public.notify_waivers(most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare ending record; done integer := 0;
+begin
+  for ending in
+    select w.id, w.name, w.rules, w.owner, w.author, w.approver, w.expires_at, notice.days
+    from waivers_at(now()) w
+    cross join lateral (
+      select min(days) as days from unnest(array[30, 7, 1]) days where w.expires_at <= now() + make_interval(hours => 24 * days)
+    ) notice
+    where w.state = 'approved' and w.changed_at < w.expires_at - make_interval(hours => 24 * notice.days)
+      and not exists (select from waiver_notice n where n.waiver_id = w.id and n.days_before <= notice.days)
+    order by w.expires_at, w.id limit most
+  loop
+    -- Waits for another sweep that says the same, and does nothing unless that one breaks off.
+    insert into waiver_notice (tenant_id, waiver_id, days_before) values (cf_tenant(), ending.id, ending.days) on conflict do nothing;
+    if not found then continue; end if;
+    perform record_event('waiver.expiring', jsonb_build_object('kind', 'system', 'name', 'sweep'),
+      jsonb_build_object('waiver', ending.id, 'name', ending.name, 'rules', to_jsonb(ending.rules), 'owner', ending.owner,
+        'author', ending.author, 'approver', ending.approver, 'days_before', ending.days,
+        'expires_at', to_char(ending.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')));
+    done := done + 1;
+  end loop;
+  return done;
+end $function$;
 
 CREATE OR REPLACE FUNCTION public.receive_delivery(of_hook text, delivery text, body_sha bytea, meant text)
  RETURNS text

@@ -42,10 +42,20 @@ export function waiverEndpoints(context: Context, catalogue: () => Catalogue): E
       {
         state: filter(z.enum(WAIVER_STATES)),
         rule: filter(z.string().regex(/^V-[0-9]{6}$/, 'expected a rule such as V-268078')),
+        expiring_within_s: filter(
+          z
+            .string()
+            .regex(/^[0-9]{1,8}$/, 'expected whole seconds, at most 365 days of them')
+            .transform(Number)
+            .refine(
+              (seconds) => seconds * 1000 <= LONGEST_MS,
+              'expected at most 31536000 seconds (365 days)',
+            ),
+        ),
         as_of: AS_OF.as_of,
       },
-      (database, { state, rule, as_of: asOf }, page) =>
-        listWaivers(database, { state, rule, at: asOf ?? context.now() }, page),
+      (database, { state, rule, expiring_within_s: expiringWithinS, as_of: asOf }, page) =>
+        listWaivers(database, { state, rule, expiringWithinS, at: asOf ?? context.now() }, page),
     ),
     'GET /v1/waivers/{waiver}': show(context, 'waiver', (database, name) =>
       showWaiver(database, name, context.now()),

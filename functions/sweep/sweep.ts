@@ -3,7 +3,6 @@ import {
   type connect,
   type Database,
   expireLeases,
-  expireWaivers,
   forgetOld,
   hintAgain,
   inTransaction,
@@ -15,6 +14,7 @@ import {
 } from '@crystal-forge/postgres'
 import type { Log } from '../log.ts'
 import type { PublishNarinfos } from '../narinfo-publisher.ts'
+import { turnWaivers } from './waivers.ts'
 
 /** How many of each were dealt with. */
 export type Swept = {
@@ -29,6 +29,8 @@ export type Swept = {
   readonly partitions: number
   /** Approved waivers whose time was over. */
   readonly waivers: number
+  /** How many times it was said that an approved waiver ends soon. */
+  readonly notices: number
   /** Tenants in which something went wrong; the log says what. */
   readonly failed: number
 }
@@ -81,7 +83,7 @@ const scans: Piece = (parts, tenant) =>
   }))
 
 const waivers: Piece = (parts, tenant) =>
-  within(parts, tenant, async (transaction) => ({ waivers: await expireWaivers(transaction, BATCH) }))
+  within(parts, tenant, (transaction) => turnWaivers(transaction, BATCH))
 
 const leftovers: Piece = (parts, tenant) =>
   within(parts, tenant, (transaction) => forgetOld(transaction, BATCH * 10))
@@ -132,6 +134,7 @@ const NOTHING: Swept = {
   deployments: 0,
   partitions: 0,
   waivers: 0,
+  notices: 0,
   failed: 0,
 }
 const KEYS = [
@@ -144,6 +147,7 @@ const KEYS = [
   'receipts',
   'deployments',
   'waivers',
+  'notices',
 ] as const
 const BATCH = 500
 /** A commit that is still running publishes its paths itself. */

@@ -2,6 +2,7 @@ import {
   allTenants,
   archiveAgeS,
   type connect,
+  expiringWaivers,
   inTransaction,
   nonceHoursAhead,
   type TenantWatch,
@@ -17,6 +18,8 @@ export type Watched = {
   readonly nonceHoursAhead: number
   readonly tokensEnding: number
   readonly keyAgeDays: number
+  /** Approved waivers that end within 30 days. */
+  readonly waiversExpiring: number
   /** Below 0 when it has ended; absent when there is none. */
   readonly revocationListDaysLeft?: number
   /** How much of the past a restore from the archive could not bring back; absent when the database keeps no archive. */
@@ -32,12 +35,16 @@ export type Watch = {
 
 /** The worst of all tenants where it is an age, and the sum where it is a number. */
 export async function watch({ database, expiryDays, revocationListEndsAt, now }: Watch): Promise<Watched> {
-  const seen: TenantWatch[] = []
+  const seen: (TenantWatch & { waivers_expiring: number })[] = []
   for (const tenant of await allTenants(database))
     seen.push(
-      await inTransaction(database, { tenant }, (transaction) => watchTenant(transaction, { expiryDays })),
+      await inTransaction(database, { tenant }, async (transaction) => ({
+        ...(await watchTenant(transaction, { expiryDays })),
+        waivers_expiring: await expiringWaivers(transaction),
+      })),
     )
-  const sum = (of: (one: TenantWatch) => number): number => seen.reduce((total, one) => total + of(one), 0)
+  const sum = (of: (one: (typeof seen)[number]) => number): number =>
+    seen.reduce((total, one) => total + of(one), 0)
   const most = (of: (one: TenantWatch) => number): number => Math.round(Math.max(0, ...seen.map(of)))
   const hosts = sum((one) => one.hosts)
   const backupAge = await archiveAgeS(database)
@@ -49,6 +56,7 @@ export async function watch({ database, expiryDays, revocationListEndsAt, now }:
     nonceHoursAhead: await nonceHoursAhead(database),
     tokensEnding: sum((one) => one.tokens_ending),
     keyAgeDays: most((one) => one.key_age_days),
+    waiversExpiring: sum((one) => one.waivers_expiring),
     ...(revocationListEndsAt === undefined
       ? {}
       : { revocationListDaysLeft: Math.floor((revocationListEndsAt.getTime() - now().getTime()) / DAY_MS) }),
@@ -65,6 +73,7 @@ export const WATCHED = [
   'nonceHoursAhead',
   'tokensEnding',
   'keyAgeDays',
+  'waiversExpiring',
   'revocationListDaysLeft',
   'backupAgeS',
 ] as const satisfies readonly (keyof Watched)[]

@@ -73,7 +73,7 @@ begin
   for over in
     select w.id, w.name, w.rules, w.step, w.expires_at from waivers_at(now()) w
     where w.state = 'expired' and exists (select from waiver_transition t where t.waiver_id = w.id and t.step = w.step and t.state = 'approved')
-    order by w.expires_at limit most
+    order by w.expires_at, w.id limit most
   loop
     insert into waiver_transition (tenant_id, waiver_id, step, state, person, reason)
     values (cf_tenant(), over.id, over.step + 1, 'expired', 'the clock', 'its time is over')

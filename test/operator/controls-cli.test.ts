@@ -255,6 +255,8 @@ test('cf waiver draft, submit, approve and revoke', async () => {
     /^no-usb is approved/,
   )
   expect((await cf(['waiver', 'list', '--state', 'approved'])).out).toContain('no-usb')
+  expect((await cf(['waiver', 'list', '--expiring-within', '32d'])).out).toContain('no-usb')
+  expect((await cf(['waiver', 'list', '--expiring-within', '2d'])).out).toBe('none')
   expect((await cf(['waiver', 'revoke', 'no-usb'], 'operator')).out).toMatch(/^no-usb is revoked/)
 })
 
@@ -329,6 +331,8 @@ test.each([
     2,
     /must lie in the next 365 days/,
   ],
+  [['waiver', 'list', '--expiring-within', 'soon'], 2, /--expiring-within is "soon"/],
+  [['waiver', 'list', '--expiring-within', '900d'], 2, /expiring_within_s is "77760000": expected at most/],
   [['waiver', 'approve', 'nothing'], 3, /no waiver is called "nothing"/],
   [['import', '/nonexistent'], 2, /cannot be read/],
 ] as const)('%j ends with %d', async (argv, code, words) => {

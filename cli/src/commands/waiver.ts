@@ -2,6 +2,7 @@ import { defineCommand } from 'citty'
 import { apiOf, readList } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
+import { parseDuration } from '../duration.ts'
 import { CommandError, EXIT, type ExitCode } from '../exit.ts'
 import { wholeValue } from '../table.ts'
 import { filterArguments, listQuery, PAGE_ARGUMENTS, printPage } from './lists.ts'
@@ -31,10 +32,20 @@ const SUBMIT = {
 function listWaivers(console: Console): Command {
   return defineCommand({
     meta: { name: 'list', description: 'Waivers as they stand, newest first' },
-    args: { ...filterArguments(FILTERS), ...PAGE_ARGUMENTS, ...CONNECTION_ARGUMENTS },
+    args: {
+      ...filterArguments(FILTERS),
+      'expiring-within': {
+        type: 'string',
+        valueHint: 'DURATION',
+        description: 'Approved ones that end so soon, such as 30d',
+      },
+      ...PAGE_ARGUMENTS,
+      ...CONNECTION_ARGUMENTS,
+    },
     run: async ({ args }): Promise<ExitCode> => {
+      const query = { ...listQuery(args, FILTERS), expiring_within_s: withinOf(args['expiring-within']) }
       const api = apiOf(console, await findConnection(console, args))
-      const page = await readList(api, '/v1/waivers', listQuery(args, FILTERS), args.all === true)
+      const page = await readList(api, '/v1/waivers', query, args.all === true)
       if (args.json === true) console.out(JSON.stringify(page, null, 2))
       else printPage(console, { columns: COLUMNS }, page)
       return EXIT.ok
@@ -158,6 +169,16 @@ function scopeOf(text: string): object {
   throw new CommandError(
     EXIT.usage,
     `--scope is ${JSON.stringify(text)}: expected fleet, environment:NAME, hosts:A,B or configuration:FLAKE#NAME`,
+  )
+}
+
+function withinOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const seconds = parseDuration(text)
+  if (seconds !== null) return String(seconds)
+  throw new CommandError(
+    EXIT.usage,
+    `--expiring-within is ${JSON.stringify(text)}: expected a duration such as 30d or 12h`,
   )
 }
 

@@ -815,6 +815,13 @@ export interface Waiver {
   type: string | null;
 }
 
+export interface WaiverNotice {
+  at: Generated<Timestamp>;
+  days_before: number;
+  tenant_id: string;
+  waiver_id: string;
+}
+
 export interface WaiverTransition {
   at: Generated<Timestamp>;
   expires_at: Timestamp | null;
@@ -886,5 +893,6 @@ export interface DB {
   view_system_deployment_status: ViewSystemDeploymentStatus;
   view_system_heartbeat_status: ViewSystemHeartbeatStatus;
   waiver: Waiver;
+  waiver_notice: WaiverNotice;
   waiver_transition: WaiverTransition;
 }

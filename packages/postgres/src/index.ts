@@ -114,9 +114,9 @@ export {
 export { conflictPauseMs, inTransaction, isConflict, type Scope } from './transaction.ts'
 export { inTransactionIf } from './transaction-if.ts'
 export { waitingFacts } from './waiting-facts.ts'
+export { expireWaivers, expiringWaivers, notifyWaivers } from './waiver-clock.ts'
 export {
   draftWaiver,
-  expireWaivers,
   knownWaivers,
   listWaivers,
   moveWaiver,

@@ -33,12 +33,15 @@ export type WaiverRow = {
 export type WaiverFilter = {
   readonly state: string | null
   readonly rule: string | null
+  /** Approved ones that end so soon after `at`. */
+  readonly expiringWithinS: number | null
   readonly at: Date
 }
 
 const LIST = `
 select * from waivers_at($3)
 where ($4::text is null or state = $4) and ($5::text is null or $5 = any (rules)) and ($1::text is null or id < $1)
+  and ($6::float8 is null or (state = 'approved' and expires_at <= $3 + make_interval(secs => $6)))
 order by id desc limit $2`
 
 export async function listWaivers(
@@ -46,7 +49,7 @@ export async function listWaivers(
   filter: WaiverFilter,
   page: Page,
 ): Promise<Listed<WaiverRow>> {
-  const filters = [filter.at, filter.state, filter.rule]
+  const filters = [filter.at, filter.state, filter.rule, filter.expiringWithinS]
   return await readPage<WaiverRow>(database, { text: LIST, filters, key: (row) => row.id }, page)
 }
 
@@ -76,7 +79,11 @@ const ONE = 'select * from waivers_at($2) where id = $1 or name = $1 order by id
 const STEPS =
   'select step, state, person, subject, reason, type, expires_at, at from waiver_transition where waiver_id = $1 order by step'
 
+const NOTICES = 'select days_before, at from waiver_notice where waiver_id = $1 order by at'
+
 export type WaiverDetail = WaiverRow & {
+  /** When it was said that it ends, and how many days before. */
+  notices: readonly { days_before: number; at: Date }[]
   transitions: readonly {
     step: number
     state: string
@@ -94,7 +101,8 @@ export async function showWaiver(database: Database, name: string, at: Date): Pr
   const row = (await database.query<WaiverRow>(ONE, [name, at])).rows[0]
   if (row === undefined) return null
   const { rows } = await database.query<WaiverDetail['transitions'][number]>(STEPS, [row.id])
-  return { ...row, transitions: rows }
+  const notices = (await database.query<WaiverDetail['notices'][number]>(NOTICES, [row.id])).rows
+  return { ...row, transitions: rows, notices }
 }
 
 export type NewWaiver = {
@@ -168,10 +176,4 @@ export async function moveWaiver(transaction: Database, move: WaiverMove): Promi
   const values = [waiver, after + 1, state, person.name, reason, type, expiresAt, person.subject]
   const done = await transaction.query(MOVE, values)
   return done.rowCount === 1
-}
-
-/** Writes down which approved waivers of the tenant ended. Returns how many. */
-export async function expireWaivers(transaction: Database, most: number): Promise<number> {
-  const { rows } = await transaction.query<{ done: number }>('select expire_waivers($1) as done', [most])
-  return rows[0]?.done ?? 0
 }
