@@ -1316,8 +1316,11 @@ create view system_drift with (security_invoker=true) as
     running_commit.rev AS running_rev,
     running_commit.committed_at AS running_at,
         CASE
-            WHEN desired."position" < running.last_position THEN 0::bigint
-            ELSE desired."position" - running.last_position
+            WHEN desired."position" <= running.last_position THEN 0::bigint
+            WHEN desired."position" > running.last_position THEN ( SELECT count(*) AS count
+               FROM commit c
+              WHERE c.flake_id = s.flake_id AND c.on_branch AND c."position" > running.last_position AND c."position" <= desired."position")
+            ELSE NULL::bigint
         END AS commits_behind,
     cur.booted_path IS NOT NULL AND cur.booted_path <> cur.current_path AS reboot_needed,
     cur.profile_path IS NOT NULL AND cur.profile_path <> cur.current_path AS not_persisted,

@@ -82,8 +82,12 @@ select
   desired.position as desired_position, desired_commit.rev as desired_rev, desired_commit.committed_at as desired_at,
   running.last_position as running_position, running_commit.rev as running_rev,
   running_commit.committed_at as running_at,
-  -- `greatest` skips nulls, and an unknown distance is not zero.
-  case when desired.position < running.last_position then 0 else desired.position - running.last_position end as commits_behind,
+  -- Counted, not subtracted: commits that a force-push dropped keep their positions. An unknown distance is not zero.
+  case when desired.position <= running.last_position then 0
+       when desired.position > running.last_position then (
+         select count(*) from commit c where c.flake_id = s.flake_id and c.on_branch
+           and c.position > running.last_position and c.position <= desired.position)
+  end as commits_behind,
   cur.booted_path is not null and cur.booted_path <> cur.current_path as reboot_needed,
   cur.profile_path is not null and cur.profile_path <> cur.current_path as not_persisted,
   pinned.yes as pinned,

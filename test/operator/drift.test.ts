@@ -255,3 +255,27 @@ test('the thresholds of health are the same in SQL', async () => {
   expect(rows.map((row) => row['health'])).toEqual(times.map((time) => healthOf(time, now)))
   expect(healthOf(null, now)).toBe('never_seen')
 })
+
+test('commits that a force-push dropped are not counted as ones that a host is behind', async () => {
+  const fleet = { flakes: [{ name: 'moved', repo_url: 'https://git.example.com/ops/moved', auto_poll: false }] }
+  const systems = [{ hostname: 'mover', environment: 'production', flake_name: 'moved', configuration: 'mover' }]
+  expect(await world.api('PUT', '/v1/fleet', { body: { ...fleet, systems } })).toMatchObject({ status: 200 })
+  await world.commits('moved', [rev('4')])
+  await world.evaluate(rev('4'), 'mover', { outPath: path('p', 'first') })
+  await world.commits('moved', [rev('5'), rev('6'), rev('7')])
+  await world.evaluate(rev('5'), 'mover', { outPath: path('q', 'dropped') })
+  await world.commits('moved', [rev('8'), rev('9')], rev('4'))
+  await world.evaluate(rev('9'), 'mover', { outPath: path('r', 'second') })
+  await world.built(path('r', 'second'))
+  const drift = async () => (await world.api('GET', '/v1/systems/mover/drift', { role: 'viewer' })).body
+
+  await world.report('mover', { current: path('p', 'first') })
+  expect(await drift()).toMatchObject({ verdict: 'behind', commits_behind: 2 })
+  expect((await drift()).commits.map((commit: { rev: string }) => commit.rev)).toEqual([rev('9'), rev('8')])
+  await world.report('mover', { current: path('q', 'dropped') })
+  expect(await drift()).toMatchObject({ verdict: 'behind', commits_behind: 2 })
+  await world.commits('moved', [rev('5')], rev('9'))
+  await world.report('mover', { current: path('p', 'first') })
+  // One that comes back is new at the end of the branch, and already evaluated.
+  expect(await drift()).toMatchObject({ verdict: 'building', desired_rev: rev('5'), commits_behind: 3 })
+})

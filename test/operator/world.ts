@@ -36,8 +36,8 @@ export type OperatorWorld = {
     path: string,
     options?: { readonly role?: Role | null; readonly body?: unknown },
   ): Promise<Answer>
-  /** New commits at the end of a flake's branch. */
-  commits(flake: string, revs: readonly string[]): Promise<void>
+  /** New commits at the end of a flake's branch; after `base`, what followed it has left the branch. */
+  commits(flake: string, revs: readonly string[], base?: string): Promise<void>
   evaluate(
     rev: string,
     configuration: string,
@@ -165,7 +165,7 @@ function history(database: TestDatabase, tenant: string): History {
     )
   const actor = JSON.stringify({ kind: 'system' })
   return {
-    commits: async (flake, revs) => {
+    commits: async (flake, revs, base) => {
       const found = revs.map((one, n) => ({
         rev: one,
         committed_at: `2026-11-2${n % 10}T10:00:00Z`,
@@ -173,9 +173,10 @@ function history(database: TestDatabase, tenant: string): History {
       }))
       await inTenant((query) =>
         query(
-          `select record_commits(f.id, $2, (select rev from commit c where c.flake_id = f.id order by position desc limit 1), true, 100, $3)
+          `select record_commits(f.id, $2,
+             coalesce($4, (select rev from commit c where c.flake_id = f.id order by position desc limit 1)), true, 100, $3)
            from flake f where f.name = $1`,
-          [flake, JSON.stringify(found), actor],
+          [flake, JSON.stringify(found), actor, base ?? null],
         ),
       )
     },

@@ -121,10 +121,10 @@ export type MissedCommit = { rev: string; position: number; subject: string; com
 
 const BETWEEN = `
 select rev, position, subject, committed_at from commit
-where flake_id = $1 and position > $2 and position <= $3
+where flake_id = $1 and on_branch and position > $2 and position <= $3
 order by position desc limit $4`
 
-/** The commits after one position up to another one, newest first, at most `most`. */
+/** The commits of the branch after one position up to another one, newest first, at most `most`. */
 export async function commitsBetween(
   database: Database,
   range: { readonly flake: string; readonly after: number; readonly upTo: number; readonly most: number },
