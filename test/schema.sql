@@ -149,6 +149,7 @@ create table builder_key (
   constraint builder_key_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
 CREATE INDEX builder_key_by_builder ON public.builder_key USING btree (builder_id);
+CREATE TRIGGER one_owner_per_key BEFORE INSERT ON public.builder_key FOR EACH ROW EXECUTE FUNCTION refuse_owned_key();
 alter table builder_key enable row level security;
 alter table builder_key force row level security;
 create policy presented on builder_key for select to public using (key_id = ( SELECT cf_lookup() AS cf_lookup));
@@ -896,6 +897,7 @@ create table system_key (
 );
 CREATE INDEX system_key_by_hostname ON public.system_key USING btree (hostname) WHERE (original_wire_until IS NOT NULL);
 CREATE INDEX system_key_by_system ON public.system_key USING btree (system_id);
+CREATE TRIGGER one_owner_per_key BEFORE INSERT ON public.system_key FOR EACH ROW EXECUTE FUNCTION refuse_owned_key();
 alter table system_key enable row level security;
 alter table system_key force row level security;
 create policy presented on system_key for select to public using ((key_id = ( SELECT cf_lookup() AS cf_lookup)) OR ((original_wire_until IS NOT NULL) AND (hostname = ( SELECT cf_lookup() AS cf_lookup))));
@@ -2333,6 +2335,30 @@ begin
   end if;
   if coalesce(submitted.expires_at, w.expires_at) > now() + interval '365 days 1 hour' then
     raise exception 'waiver % is longer than 365 days', w.id using errcode = 'integrity_constraint_violation';
+  end if;
+  return new;
+end $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_owned_key()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public'
+AS $function$
+declare
+  before text := current_setting('cf.lookup', true);
+  owned boolean;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('owner of ' || new.key_id, 0));
+  perform set_config('cf.lookup', new.key_id, true);
+  if tg_table_name = 'system_key' then
+    select exists (select from builder_key k where k.key_id = new.key_id) into owned;
+  else
+    select exists (select from system_key k where k.key_id = new.key_id) into owned;
+  end if;
+  perform set_config('cf.lookup', coalesce(before, ''), true);
+  if owned then
+    raise exception 'key % belongs to somebody else', new.key_id using errcode = 'unique_violation', constraint = 'one_owner_per_key';
   end if;
   return new;
 end $function$;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import {
   generateKeyPair,
   keyId,
@@ -226,6 +227,12 @@ describe('enrolment', () => {
       'key_in_use',
     ],
     [
+      "a builder's key, of whichever tenant",
+      async () => enrolment('web-8', await makeBuilderKey(other), await makeToken('web-8')),
+      409,
+      'key_in_use',
+    ],
+    [
       'an inactive system',
       async () => {
         const host = await makeHost(database.admin, tenant, 'off-1')
@@ -297,13 +304,43 @@ describe('rotation', () => {
     const neighbour = await makeHost(database.admin, tenant, 'rot-5')
     const renamed = await call(keys.handler, rotation({ ...host, hostname: 'rot-5' }, generateKeyPair()))
     expect(renamed).toMatchObject({ status: 403, body: { code: 'identity_mismatch' } })
-    expect(await call(keys.handler, rotation(host, neighbour))).toMatchObject({
-      status: 409,
-      body: { code: 'key_in_use' },
-    })
+    for (const taken of [neighbour, await makeBuilderKey(tenant)])
+      expect(await call(keys.handler, rotation(host, taken))).toMatchObject({
+        status: 409,
+        body: { code: 'key_in_use' },
+      })
     expect(await reportsWith(host)).toBe(202)
   })
 })
+
+test('a host key does not become a builder key, and of two at once one wins', async () => {
+  const host = await makeHost(database.admin, tenant, 'both-1')
+  await expect(storeBuilderKey(other, host)).rejects.toMatchObject({ constraint: 'one_owner_per_key' })
+  const pair = generateKeyPair()
+  const asHost = call(keys.handler, enrolment('both-2', pair, await makeToken('both-2')))
+  const asBuilder = storeBuilderKey(tenant, pair).then(
+    () => 'stored',
+    () => 'refused',
+  )
+  expect([(await asHost).status, await asBuilder]).toBeOneOf([
+    [201, 'refused'],
+    [409, 'stored'],
+  ])
+})
+
+async function makeBuilderKey(owner: string): Promise<ReturnType<typeof generateKeyPair>> {
+  const pair = generateKeyPair()
+  await storeBuilderKey(owner, pair)
+  return pair
+}
+
+async function storeBuilderKey(owner: string, { publicKey }: { publicKey: Uint8Array }): Promise<void> {
+  await database.admin.query(
+    `with b as (insert into builder (tenant_id, name) values ($1, $2) returning id)
+     insert into builder_key (key_id, tenant_id, builder_id, public_key) select $3, $1, b.id, $4 from b`,
+    [owner, `builder-${randomUUID().slice(0, 8)}`, keyId(publicKey), Buffer.from(publicKey)],
+  )
+}
 
 async function everything(): Promise<unknown> {
   const { rows } = await database.admin.query(

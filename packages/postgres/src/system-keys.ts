@@ -1,5 +1,6 @@
 import type { AgentPrincipal } from '@crystal-forge/control-plane'
 import type { KeyRecord } from '@crystal-forge/protocol'
+import pg from 'pg'
 import type { Database } from './connect.ts'
 
 const FIND = 'select key_id, tenant_id, system_id, hostname, public_key, status from find_system_key($1)'
@@ -55,9 +56,14 @@ export type NewSystemKey = {
   readonly at: Date
 }
 
-/** Adds an active key; `in_use` when somebody has or had it. */
+/** Adds an active key; `in_use` when a host or a builder has or had it, and then the transaction is to be rolled back. */
 export async function addSystemKey(transaction: Database, key: NewSystemKey): Promise<'added' | 'in_use'> {
   const values = [key.keyId, key.tenant, key.system, key.hostname, key.publicKey, key.at]
-  const { rowCount } = await transaction.query(ADD, values)
-  return rowCount === 1 ? 'added' : 'in_use'
+  try {
+    const { rowCount } = await transaction.query(ADD, values)
+    return rowCount === 1 ? 'added' : 'in_use'
+  } catch (error) {
+    if (error instanceof pg.DatabaseError && error.constraint === 'one_owner_per_key') return 'in_use'
+    throw error
+  }
 }
