@@ -257,8 +257,12 @@ test('the thresholds of health are the same in SQL', async () => {
 })
 
 test('commits that a force-push dropped are not counted as ones that a host is behind', async () => {
-  const fleet = { flakes: [{ name: 'moved', repo_url: 'https://git.example.com/ops/moved', auto_poll: false }] }
-  const systems = [{ hostname: 'mover', environment: 'production', flake_name: 'moved', configuration: 'mover' }]
+  const fleet = {
+    flakes: [{ name: 'moved', repo_url: 'https://git.example.com/ops/moved', auto_poll: false }],
+  }
+  const systems = [
+    { hostname: 'mover', environment: 'production', flake_name: 'moved', configuration: 'mover' },
+  ]
   expect(await world.api('PUT', '/v1/fleet', { body: { ...fleet, systems } })).toMatchObject({ status: 200 })
   await world.commits('moved', [rev('4')])
   await world.evaluate(rev('4'), 'mover', { outPath: path('p', 'first') })
