@@ -84,12 +84,20 @@ let
 
   # The module without its directory, comments dropped, arguments in order of the alphabet.
   pamLine = line:
+    let parsed = parsePamLine line; in
+    if parsed == null then line
+    else lib.concatStringsSep " " ([ parsed.type parsed.control parsed.module ] ++ parsed.args);
+  # Kind and module alone: where a package lies, or how much a site demands of it, is not what such a rule is about.
+  pamModule = line:
+    let parsed = parsePamLine line; in
+    if parsed == null then line else "${parsed.type} ${parsed.module}";
+  parsePamLine = line:
     let
       parts = builtins.match "([^ ]+) (\\[[^]]*]|[^ ]+) ([^ ]+)(.*)" (fold (lib.head (lib.splitString "#" line)));
       at = lib.elemAt parts;
     in
-    if parts == null then line
-    else lib.concatStringsSep " " ([ (at 0) (at 1) (lib.last (lib.splitString "/" (at 2))) ] ++ sorted (words (at 3)));
+    if parts == null then null
+    else { type = at 0; control = at 1; module = lib.last (lib.splitString "/" (at 2)); args = sorted (words (at 3)); };
 
   # Keys are ignored; syscalls, fields and permissions are put in order.
   auditRule = text:
@@ -125,6 +133,7 @@ let
     audit-rule = each { read = auditRule; what = "an audit rule"; } value;
     lines = linesOf (line: line) value;
     pam = linesOf pamLine value;
+    pam-module = linesOf pamModule value;
     kv = keyValue arg value;
     limits = limits value;
   }.${name};

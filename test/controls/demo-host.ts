@@ -92,8 +92,6 @@ export function factsOf(catalogue: Catalogue): DemoFact[] {
           resolveParams(value, rule, undefined) ?? null,
         ]),
       )
-      // A stack of PAM is a list of lines, and nothing of it is called so.
-      if (check.collector === 'pam' && check.field !== undefined) continue
       const key = `${check.collector} ${JSON.stringify(args)}`
       const fact = facts.get(key) ?? { collector: check.collector, args, values: {} }
       fact.values = put(fact.values, check.field ?? [], satisfying(check, rule))
@@ -181,7 +179,7 @@ function bare(op: string, wanted: Json | undefined): Json | undefined {
     case 'excludes':
       return []
     case 'matches':
-      return wanted === '1 locked|1' ? '1' : String(wanted).replaceAll('\\', '').replaceAll('.*', ' ').trim()
+      return String(wanted).replaceAll('\\', '').replaceAll('.*', ' ').trim()
     default:
       return wanted
   }

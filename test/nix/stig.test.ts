@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { catalogueSha256 } from '@crystal-forge/control-plane'
 import { beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import { evaluateNix, harness, nix } from './evaluate.ts'
+import { evaluateNix, harness, MOVED, nix } from './evaluate.ts'
 
 const SLOW = harness === undefined ? 120_000 : 1_800_000
 
@@ -19,9 +19,6 @@ const trials = z.record(
     lostIn: z.string().nullable(),
   }),
 )
-
-/** Where options moved between releases of nixpkgs, the newer one is evaluated too. */
-const MOVED = '084 086 101 102 103 104 105 106 107 110 150 172'.split(' ').map((digits) => `V-268${digits}`)
 
 describe.skipIf(nix.version === null)(`a rule of the STIG ${nix.note}`, () => {
   it.each(

@@ -13,7 +13,7 @@ let
   };
   names = [
     "aide" "attic-client" "audit" "bash" "busybox" "coreutils" "crystal-forge-agent" "crystal-forge-builder" "crystal-forge-server"
-    "cf" "git" "gnutar" "hello" "inetutils" "jq" "libpwquality" "nix" "nodejs_24" "opencryptoki" "openssh" "pam" "postgresql" "systemd"
+    "cf" "git" "gnutar" "hello" "inetutils" "jq" "libpwquality" "nix" "nodejs_24" "opencryptoki" "opensc" "openssh" "pam" "pam_p11" "postgresql" "shadow" "systemd"
     "util-linux" "vlock" "vulnix" "zstd"
   ];
 in

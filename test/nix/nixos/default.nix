@@ -41,15 +41,29 @@ let
       config.settings);
   };
   pamKinds = [ "account" "auth" "password" "session" ];
+  outer = config;
   pamService = { name, config, ... }: {
     options = {
       rules = lib.genAttrs pamKinds (_: mkOption { type = types.attrsOf (types.submodule pamRule); default = { }; });
       text = nullOr types.lines;
+      limits = mkOption { type = types.listOf limit; default = outer.security.pam.loginLimits; };
       rootOK = bool false;
       startSession = bool false;
     };
     config = {
-      rules = lib.genAttrs pamKinds (_: { unix = { order = mkDefault 11000; control = mkDefault "sufficient"; modulePath = mkDefault "${pkgs.pam}/lib/security/pam_unix.so"; }; });
+      rules = lib.mkMerge [
+        (lib.genAttrs pamKinds (_: { unix = { order = mkDefault 11000; control = mkDefault "sufficient"; modulePath = mkDefault "${pkgs.pam}/lib/security/pam_unix.so"; }; }))
+        {
+          auth.p11 = { enable = outer.security.pam.p11.enable; order = 10700; control = "sufficient"; modulePath = "${pkgs.pam_p11}/lib/security/pam_p11.so"; args = [ "${pkgs.opensc}/lib/opensc-pkcs11.so" ]; };
+          session.limits = {
+            enable = config.limits != [ ];
+            order = 12200;
+            control = "required";
+            modulePath = "${pkgs.pam}/lib/security/pam_limits.so";
+            settings.conf = "${pkgs.writeText "limits.conf" ""}";
+          };
+        }
+      ];
       text = mkDefault (lib.concatMapStringsSep "\n"
         (kind: lib.concatMapStrings
           (rule: "${lib.concatStringsSep " " ([ kind rule.control rule.modulePath ] ++ rule.args)} # ${rule.name} (order ${toString rule.order})\n")
@@ -95,6 +109,10 @@ let
     };
   };
   units = mkOption { type = types.attrsOf unit; default = { }; };
+  # How NixOS writes settings into files.
+  said = value: if builtins.isBool value then (if value then "yes" else "no") else toString value;
+  keyValues = between: settings: lib.concatStrings (lib.mapAttrsToList (key: value: lib.optionalString (value != null) "${key}${between}${said value}\n") settings);
+  ini = sections: lib.concatStrings (lib.mapAttrsToList (name: settings: "[${name}]\n${keyValues "=" settings}\n") sections);
   anyAttrs = mkOption { type = types.attrsOf types.anything; default = { }; };
 in
 {
@@ -149,7 +167,7 @@ in
         p11.enable = bool false;
         services = mkOption { type = types.attrsOf (types.submodule pamService); default = { }; };
       };
-      sudo = { wheelNeedsPassword = bool true; extraConfig = lines; };
+      sudo = { wheelNeedsPassword = bool true; extraConfig = lines; configFile = lines; };
       polkit = { enable = bool false; extraConfig = lines; };
     };
     services = {
@@ -209,6 +227,7 @@ in
       xserver = lib.optionalAttrs (!newer) { displayManager = { inherit gdm; }; };
     };
     system = {
+      activationScripts = anyAttrs;
       build = mkOption { type = types.attrsOf types.unspecified; default = { }; };
       name = mkOption { type = types.str; default = config.networking.hostName; };
       nixos.revision = nullOr types.str;
@@ -230,10 +249,27 @@ in
 
   config = {
     # What NixOS itself contributes where it matters: lists that are never empty, defaults, whole files.
-    boot.kernelParams = [ "loglevel=4" ] ++ lib.optional (config.security.audit.enable != false) "audit=1";
+    boot.kernelParams = [ "loglevel=4" ] ++ lib.optional (config.security.audit.enable != false) "audit=1"
+      ++ lib.optionals config.security.apparmor.enable [ "apparmor=1" "security=apparmor" ];
+    programs.dconf.profiles = let screen = if newer then config.services.displayManager.gdm else config.services.xserver.displayManager.gdm; in
+      mkIf (screen.enable && screen.banner != null) {
+        gdm.databases = [{ settings."org/gnome/login-screen" = { banner-message-enable = true; banner-message-text = screen.banner; }; }];
+      };
     boot.kernel.sysctl."kernel.kptr_restrict" = mkDefault 1;
     environment.systemPackages = [ pkgs.coreutils ] ++ lib.optional config.security.auditd.enable pkgs.audit;
-    environment.etc."default/useradd".source = pkgs.writeText "useradd" "GROUP=100\nHOME=/home\n";
+    environment.etc = {
+      "default/useradd".source = pkgs.writeText "useradd" "GROUP=100\nHOME=/home\n";
+      issue = mkDefault { source = pkgs.writeText "issue" "\n<<< Welcome to NixOS ${generation} (\\m) - \\l >>>\n${config.services.getty.helpLine}\n\n"; };
+      "login.defs".source = pkgs.writeText "login.defs" (keyValues " " config.security.loginDefs.settings);
+      "systemd/journal-upload.conf".source = pkgs.writeText "journal-upload.conf" (ini config.services.journald.upload.settings);
+      "systemd/logind.conf".text = "[Login]\nKillUserProcesses=no\n" + (if newer then keyValues "=" config.services.logind.settings.Login else config.services.logind.extraConfig);
+      "systemd/timesyncd.conf".text = "[Time]\nNTP=${lib.concatStringsSep " " config.services.timesyncd.servers}\n"
+        + (if newer then keyValues "=" config.services.timesyncd.settings.Time else config.services.timesyncd.extraConfig);
+    } // lib.optionalAttrs newer { "audit/auditd.conf".text = keyValues " = " config.security.auditd.settings; }
+      // lib.mapAttrs' (name: service: lib.nameValuePair "pam.d/${name}" { source = pkgs.writeText "${name}.pam" service.text; }) config.security.pam.services;
+    security.sudo.configFile = "root     ALL=(ALL:ALL)    SETENV: ALL\n"
+      + "%wheel  ALL=(ALL:ALL)    ${lib.optionalString (!config.security.sudo.wheelNeedsPassword) "NOPASSWD:"}SETENV: ALL\n"
+      + lib.optionalString (config.security.sudo.extraConfig != "") "# extraConfig\n${config.security.sudo.extraConfig}\n";
     security.pam.services = lib.genAttrs [ "login" "sshd" "passwd" "chpasswd" "sudo" ] (_: { });
     users.users.root.initialHashedPassword = mkDefault "!";
   };

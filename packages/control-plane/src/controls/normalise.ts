@@ -36,6 +36,8 @@ function apply(name: Normaliser, value: Json, arg: string | undefined): Normalis
       return linesOf(value, (line) => line)
     case 'pam':
       return linesOf(value, pamLine)
+    case 'pam-module':
+      return linesOf(value, pamModule)
     case 'kv':
       return keyValue(value, arg)
     case 'limits':
@@ -148,11 +150,29 @@ function limits(value: Json): Normalised {
 
 /** One line of a PAM stack: the module without its directory, comments dropped, arguments in order of the alphabet. */
 function pamLine(line: string): string {
-  const [, type, control, module, rest] =
+  const parsed = parsePamLine(line)
+  return parsed === null ? line : [parsed.type, parsed.control, parsed.module, ...parsed.args].join(' ')
+}
+
+/** Kind and module alone: where a package lies, or how much a site demands of it, is not what such a rule is about. */
+function pamModule(line: string): string {
+  const parsed = parsePamLine(line)
+  return parsed === null ? line : `${parsed.type} ${parsed.module}`
+}
+
+type PamLine = {
+  readonly type: string
+  readonly control: string
+  readonly module: string
+  readonly args: readonly string[]
+}
+
+function parsePamLine(line: string): PamLine | null {
+  const [, type, control, module, rest = ''] =
     /^([^ ]+) (\[[^\]]*\]|[^ ]+) ([^ ]+)(.*)$/.exec(fold(line.replace(/#.*$/, ''))) ?? []
-  if (module === undefined) return line
-  const args = (rest ?? '').split(' ').filter((argument) => argument !== '')
-  return [type, control, module.replace(/^.*\//, ''), ...args.sort(byBytes)].join(' ')
+  if (type === undefined || control === undefined || module === undefined) return null
+  const args = rest.split(' ').filter((argument) => argument !== '')
+  return { type, control, module: module.replace(/^.*\//, ''), args: args.sort(byBytes) }
 }
 
 /** Keys are ignored; syscalls, fields and permissions are put in order. */

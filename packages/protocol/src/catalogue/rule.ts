@@ -31,6 +31,7 @@ export const NORMALISERS = [
   'int',
   'limits',
   'pam',
+  'pam-module',
 ] as const
 export type Normaliser = (typeof NORMALISERS)[number]
 
