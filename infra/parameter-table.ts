@@ -22,7 +22,7 @@ const TABLE = {
   },
   vpcCidr: {
     meaning: 'addresses of the VPC',
-    shape: 'a block such as 10.20.0.0/20',
+    shape: 'a block such as 10.20.0.0/20, /16 to /23',
     default: '10.20.0.0/20',
   },
   tenantName: {
@@ -58,7 +58,11 @@ const TABLE = {
     shape: 'a class such as t4g.small',
     default: 't4g.micro',
   },
-  databaseStorageGib: { meaning: 'storage at the start; grows to ten times', shape: 'GiB', default: '20' },
+  databaseStorageGib: {
+    meaning: 'storage at the start; grows to ten times',
+    shape: 'GiB, 20 to 6553',
+    default: '20',
+  },
   databaseMultiAz: { meaning: 'a standby in the other zone', shape: 'true or false', default: 'true' },
   databaseProxy: {
     meaning: 'functions connect through RDS Proxy, for more instances than connections',
@@ -70,7 +74,11 @@ const TABLE = {
     shape: 'an absolute path',
     default: '/var/runtime/ca-cert.pem',
   },
-  auroraCapacityMax: { meaning: 'largest size of Aurora', shape: 'capacity units (ACU)', default: '4' },
+  auroraCapacityMax: {
+    meaning: 'largest size of Aurora',
+    shape: 'capacity units (ACU), 1 to 256',
+    default: '4',
+  },
   backupDays: { meaning: 'how far back the database can be restored', shape: 'days, 1 to 35', default: '35' },
   deletionProtection: {
     meaning: 'refuse to delete the database; buckets and keys are kept in any case',

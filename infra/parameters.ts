@@ -61,7 +61,8 @@ export function readParameters(context: (name: string) => unknown): Parameters {
   const read = reader(context)
   const region = read.text('region', /^[a-z]{2}(-[a-z]+)+-[0-9]$/)
   const parameters: Parameters = {
-    name: read.text('name', /^[a-z][a-z0-9-]{1,30}$/),
+    // No hyphen at the end and no two of them, as RDS wants it.
+    name: read.text('name', /^(?=.{2,31}$)[a-z][a-z0-9]*(-[a-z0-9]+)*$/),
     account: read.optional('account', /^[0-9]{12}$/),
     region,
     availabilityZones: read.list('availabilityZones', /^[a-z0-9-]+$/),
@@ -70,11 +71,15 @@ export function readParameters(context: (name: string) => unknown): Parameters {
     exposure: read.oneOf('exposure', ['public', 'private']),
     clientCidrs: read.list('clientCidrs', CIDR),
     publicHost: read.optional('publicHost', HOST),
-    certificateArn: read.optional('certificateArn', /^arn:[a-z-]+:acm:/),
+    certificateArn: read.optional(
+      'certificateArn',
+      /^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate\/[a-z0-9-]+$/,
+    ),
     oidc: readOidc(read),
     database: read.oneOf('database', ['rds', 'aurora']),
     databaseClass: read.text('databaseClass', /^[a-z0-9]+\.[a-z0-9]+$/),
-    databaseStorageGib: read.whole('databaseStorageGib', 20, 65_536),
+    // A tenth of the largest disk that RDS has, because it may grow to ten times.
+    databaseStorageGib: read.whole('databaseStorageGib', 20, 6553),
     databaseMultiAz: read.flag('databaseMultiAz'),
     databaseProxy: read.flag('databaseProxy'),
     databaseCaFile: read.text('databaseCaFile', /^\//),
@@ -106,10 +111,20 @@ export function readParameters(context: (name: string) => unknown): Parameters {
   return parameters
 }
 
+/**
+ * The CDK takes whatever name it is given and forgets it, so a mistyped parameter would have its default.
+ * @throws {ParameterError} for the first name that is neither a parameter nor a switch of the CDK
+ */
+export function refuseUnknown(names: readonly string[]): void {
+  for (const name of names)
+    if (/^[A-Za-z0-9_-]+$/.test(name) && !Object.hasOwn(PARAMETERS, name))
+      throw new ParameterError(`context ${name}: no such parameter; infra/README.md lists them`)
+}
+
 type Reader = ReturnType<typeof reader>
 
 function readOidc(read: Reader): Parameters['oidc'] {
-  const issuer = read.optional('oidcIssuer', /^https:\/\//)
+  const issuer = read.optional('oidcIssuer', ISSUER)
   const audience = read.optional('oidcAudience', /./)
   if (issuer === undefined && audience === undefined) return undefined
   if (issuer === undefined) throw missing('oidcIssuer', 'oidcAudience is set')
@@ -118,11 +133,16 @@ function readOidc(read: Reader): Parameters['oidc'] {
 }
 
 function readBuilderOidc(read: Reader): Parameters['builderOidc'] {
-  const issuer = read.optional('builderOidcIssuer', /^https:\/\//)
-  if (issuer === undefined) return undefined
+  const issuer = read.optional('builderOidcIssuer', ISSUER)
   const audience = read.optional('builderOidcAudience', /./)
   const subject = read.optional('builderOidcSubject', /^[^*?]+$/)
   const tenant = read.optional('builderOidcTenant', /^t_[A-Za-z0-9]+$/)
+  if (issuer === undefined) {
+    const rest = { builderOidcAudience: audience, builderOidcSubject: subject, builderOidcTenant: tenant }
+    const [given] = Object.entries(rest).find(([, value]) => value !== undefined) ?? []
+    if (given !== undefined) throw missing('builderOidcIssuer', `${given} is set`)
+    return undefined
+  }
   if (audience === undefined) throw missing('builderOidcAudience', 'builderOidcIssuer is set')
   if (subject === undefined) throw missing('builderOidcSubject', 'builderOidcIssuer is set')
   if (tenant === undefined) throw missing('builderOidcTenant', 'builderOidcIssuer is set')
@@ -130,7 +150,8 @@ function readBuilderOidc(read: Reader): Parameters['builderOidc'] {
 }
 
 function refuseContradictions(parameters: Parameters): void {
-  for (const [wrong, name, why] of [...edgeRules(parameters), ...otherRules(parameters)]) {
+  const rules = [placeRules, edgeRules, builderRules, databaseRules].flatMap((rulesOf) => rulesOf(parameters))
+  for (const [wrong, name, why] of rules) {
     if (wrong) throw new ParameterError(`context ${name}: ${why}`)
   }
 }
@@ -138,79 +159,147 @@ function refuseContradictions(parameters: Parameters): void {
 /** Each is one sentence that an operator can act on. */
 type Rule = readonly [wrong: boolean, name: ParameterName, why: string]
 
-function edgeRules(parameters: Parameters): readonly Rule[] {
+function placeRules({ region, availabilityZones, vpcCidr, clientCidrs, tags }: Parameters): readonly Rule[] {
+  const zones = new Set(availabilityZones)
   return [
     [
-      parameters.availabilityZones.length !== 2,
+      zones.size !== 2 || availabilityZones.length !== 2,
       'availabilityZones',
       'exactly two zones are used, separated by a comma',
     ],
     [
-      parameters.availabilityZones.some((zone) => !zone.startsWith(parameters.region)),
+      availabilityZones.some(
+        (zone) => !zone.startsWith(region) || !/^[a-z]$/.test(zone.slice(region.length)),
+      ),
       'availabilityZones',
-      `not all of them lie in the region ${parameters.region}`,
+      `not all of them lie in the region ${region}`,
     ],
     [
-      (parameters.publicHost === undefined) !== (parameters.certificateArn === undefined),
-      parameters.publicHost === undefined ? 'publicHost' : 'certificateArn',
-      'a domain needs both publicHost and certificateArn',
+      !isBlock(vpcCidr, { least: 16, most: 23 }),
+      'vpcCidr',
+      `${vpcCidr} is no block of /16 to /23, which two subnets of /24 fit into`,
     ],
     [
-      parameters.exposure === 'private' && parameters.publicHost !== undefined,
-      'publicHost',
-      'a private API is reached by the name of its endpoint; leave publicHost and certificateArn out',
-    ],
-    [
-      parameters.exposure === 'private' && parameters.oidc !== undefined,
-      'oidcIssuer',
-      'a private REST API has no JWT authorizer; operators use tokens there',
-    ],
-    [
-      parameters.exposure === 'private' && parameters.clientCidrs.length === 0,
+      clientCidrs.some((cidr) => !isBlock(cidr, { least: 8, most: 32 })),
       'clientCidrs',
-      'exposure is private, and nobody could reach the API; name the networks of hosts, builders and operators',
+      'not all of them are blocks of /8 to /32 whose address is their first one',
     ],
     [
-      parameters.exposure === 'public' && parameters.clientCidrs.length > 0,
-      'clientCidrs',
-      'has no effect while exposure is public; remove it or set exposure=private',
+      Object.keys(tags).some((key) => /^(aws:|application$)/i.test(key)),
+      'tags',
+      'aws: and application are taken; choose other keys',
     ],
     [
-      parameters.exposure === 'private' && parameters.cacheReads === 'cloudfront',
-      'cacheReads',
-      'CloudFront is reachable by everybody, and exposure is private',
+      Object.keys(tags).length > TAGS_MAX,
+      'tags',
+      `more than ${TAGS_MAX}, which not every resource can carry`,
     ],
   ]
 }
 
-function otherRules(parameters: Parameters): readonly Rule[] {
+function edgeRules(parameters: Parameters): readonly Rule[] {
+  const { exposure, publicHost, certificateArn, oidc, clientCidrs, cacheReads, region } = parameters
   return [
     [
-      parameters.builderCrlFile !== undefined && parameters.builderCaFile === undefined,
+      (publicHost === undefined) !== (certificateArn === undefined),
+      publicHost === undefined ? 'publicHost' : 'certificateArn',
+      'a domain needs both publicHost and certificateArn',
+    ],
+    [
+      certificateArn !== undefined && certificateArn.split(':')[3] !== region,
+      'certificateArn',
+      `the certificate has to lie in the region ${region}`,
+    ],
+    [
+      exposure === 'private' && publicHost !== undefined,
+      'publicHost',
+      'a private API is reached by the name of its endpoint; leave publicHost and certificateArn out',
+    ],
+    [
+      exposure === 'private' && oidc !== undefined,
+      'oidcIssuer',
+      'a private REST API has no JWT authorizer; operators use tokens there',
+    ],
+    [
+      exposure === 'private' && clientCidrs.length === 0,
+      'clientCidrs',
+      'exposure is private, and nobody could reach the API; name the networks of hosts, builders and operators',
+    ],
+    [
+      exposure === 'public' && clientCidrs.length > 0,
+      'clientCidrs',
+      'has no effect while exposure is public; remove it or set exposure=private',
+    ],
+    [
+      exposure === 'private' && cacheReads === 'cloudfront',
+      'cacheReads',
+      'CloudFront is reachable by everybody, and exposure is private',
+    ],
+    [
+      cacheReads === 'cloudfront' && region.startsWith('us-gov-'),
+      'cacheReads',
+      'CloudFront does not exist in GovCloud; use credentials',
+    ],
+    [
+      parameters.budgetUsd !== undefined && region.startsWith('us-gov-'),
+      'budgetUsd',
+      'AWS Budgets does not exist in GovCloud; watch the cost from the paired commercial account',
+    ],
+  ]
+}
+
+function builderRules({ builderCaFile, builderCrlFile, builderNames }: Parameters): readonly Rule[] {
+  return [
+    [
+      builderCrlFile !== undefined && builderCaFile === undefined,
       'builderCaFile',
       'a revocation list needs the authority that it belongs to',
     ],
     [
-      parameters.builderCaFile !== undefined && parameters.builderNames.length === 0,
+      builderCaFile !== undefined && builderNames.length === 0,
       'builderNames',
       'name the subjects (CN) of the certificates that builders may use',
     ],
     [
-      parameters.database === 'aurora' && !parameters.databaseClass.startsWith('t4g.micro'),
+      builderCaFile === undefined && builderNames.length > 0,
+      'builderNames',
+      'has no effect without builderCaFile, whose certificates it names',
+    ],
+  ]
+}
+
+/** A choice that would be ignored is a choice that somebody believes in. */
+function databaseRules(parameters: Parameters): readonly Rule[] {
+  const changed = (name: ParameterName, value: unknown): boolean => String(value) !== PARAMETERS[name].default
+  const { database, databaseClass, databaseStorageGib, auroraCapacityMax } = parameters
+  const aurora = database === 'aurora'
+  return [
+    [
+      aurora && changed('databaseClass', databaseClass),
       'databaseClass',
       'has no effect with database=aurora, which is sized by auroraCapacityMax',
     ],
     [
-      parameters.budgetUsd !== undefined && parameters.region.startsWith('us-gov-'),
-      'budgetUsd',
-      'AWS Budgets does not exist in GovCloud; watch the cost from the paired commercial account',
+      aurora && changed('databaseStorageGib', databaseStorageGib),
+      'databaseStorageGib',
+      'has no effect with database=aurora, whose storage has no size',
     ],
     [
-      parameters.cacheReads === 'cloudfront' && parameters.region.startsWith('us-gov-'),
-      'cacheReads',
-      'CloudFront does not exist in GovCloud; use credentials',
+      !aurora && changed('auroraCapacityMax', auroraCapacityMax),
+      'auroraCapacityMax',
+      'has no effect with database=rds, which is sized by databaseClass',
     ],
   ]
+}
+
+/** An IPv4 network in CIDR notation, with nothing set behind the prefix. */
+function isBlock(cidr: string, { least, most }: { least: number; most: number }): boolean {
+  const [address = '', length = ''] = cidr.split('/')
+  const prefix = Number(length)
+  const parts = address.split('.').map(Number)
+  if (prefix < least || prefix > most || parts.some((part) => part > 255)) return false
+  const number = parts.reduce((sum, part) => sum * 256 + part, 0)
+  return number % 2 ** (32 - prefix) === 0
 }
 
 /** Reads single values; what is not set gets the default of the table. */
@@ -273,6 +362,9 @@ function missing(name: ParameterName, because: string): ParameterError {
 }
 
 const CIDR = /^[0-9]{1,3}(\.[0-9]{1,3}){3}\/[0-9]{1,2}$/
+const ISSUER = /^https:\/\/[A-Za-z0-9.-]+(:[0-9]+)?(\/[^\s?#]*)?$/
+/** What is left of the fifty of a resource when CDK and we took ours. */
+const TAGS_MAX = 40
 const HOST = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/
 /** What CloudWatch Logs accepts, as far as it makes sense here. */
 const RETENTION_DAYS = [30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653]
