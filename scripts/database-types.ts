@@ -7,8 +7,8 @@ import { text } from 'node:stream/consumers'
 
 /**
  * Row types of every table and view of a migrated database, as `connect` of packages/postgres returns them: int8 a
- * number, numeric, date and timestamp text. Free of kysely, which is no dependency: the one type that would come from
- * there is written out, with the same shape.
+ * number, numeric, date and timestamp text, an interval an object of the driver's. Free of kysely, which is no
+ * dependency: the one type that would come from there is written out, with the same shape.
  */
 export async function databaseTypes(url: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'cf-types-'))
@@ -18,7 +18,7 @@ export async function databaseTypes(url: string): Promise<string> {
       join(dirname(createRequire(import.meta.url).resolve('kysely-codegen/package.json')), 'dist/cli/bin.js'),
       ...['--dialect', 'postgres', '--url', url, '--out-file', out, '--log-level', 'error'],
       ...['--numeric-parser', 'string', '--date-parser', 'string'],
-      ...['--type-mapping', JSON.stringify({ int8: 'number', timestamp: 'string' })],
+      ...['--type-mapping', JSON.stringify({ int8: 'number', timestamp: 'string', interval: 'object' })],
     ])
     return withoutKysely(await readFile(out, 'utf8'))
   } finally {

@@ -125,6 +125,8 @@ create table builder (
 );
 alter table builder enable row level security;
 alter table builder force row level security;
+create policy dashboards on builder for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on builder as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on builder for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on builder: select to cf_builders; select to cf_cache; select to cf_dashboards; insert, select, update to cf_operators; select to cf_scheduler;
 grant on column nix_version of builder: update to cf_builders;
@@ -172,6 +174,8 @@ create table closure (
 );
 alter table closure enable row level security;
 alter table closure force row level security;
+create policy dashboards on closure for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on closure as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on closure for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on closure: select to cf_builders; insert, select to cf_cache; select to cf_dashboards; select to cf_operators;
 
@@ -196,9 +200,12 @@ create table commit (
   constraint commit_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'evaluating'::text, 'evaluated'::text, 'failed'::text, 'skipped'::text]))),
   constraint commit_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
+CREATE INDEX commit_discovered ON public.commit USING btree (tenant_id, discovered_at);
 CREATE INDEX commit_newest ON public.commit USING btree (tenant_id, flake_id, "position" DESC);
 alter table commit enable row level security;
 alter table commit force row level security;
+create policy dashboards on commit for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on commit as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on commit for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on commit: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
 grant on column state of commit: update to cf_operators; update to cf_scheduler;
@@ -221,6 +228,8 @@ create table configuration (
 );
 alter table configuration enable row level security;
 alter table configuration force row level security;
+create policy dashboards on configuration for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on configuration as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on configuration for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on configuration: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; insert, select to cf_enroll; insert, select, update to cf_operators; select to cf_scheduler;
 
@@ -237,6 +246,8 @@ create table configuration_path (
 CREATE INDEX configuration_path_by_path ON public.configuration_path USING btree (tenant_id, out_path);
 alter table configuration_path enable row level security;
 alter table configuration_path force row level security;
+create policy dashboards on configuration_path for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on configuration_path as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on configuration_path for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on configuration_path: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators;
 
@@ -270,8 +281,19 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.control_evidence FO
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_evidence FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 alter table control_evidence enable row level security;
 alter table control_evidence force row level security;
+create policy dashboards on control_evidence for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on control_evidence as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on control_evidence for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on control_evidence: insert, select to cf_controls;
+grant on column id of control_evidence: select to cf_dashboards;
+grant on column tenant_id of control_evidence: select to cf_dashboards;
+grant on column system_id of control_evidence: select to cf_dashboards;
+grant on column rule_id of control_evidence: select to cf_dashboards;
+grant on column source of control_evidence: select to cf_dashboards;
+grant on column holds of control_evidence: select to cf_dashboards;
+grant on column author of control_evidence: select to cf_dashboards;
+grant on column collected_at of control_evidence: select to cf_dashboards;
+grant on column expires_at of control_evidence: select to cf_dashboards;
 
 create table control_evidence_decision (
   id text not null default new_id('ced'::text),
@@ -293,8 +315,16 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_evidence_d
 CREATE TRIGGER own_acceptance BEFORE INSERT ON public.control_evidence_decision FOR EACH ROW EXECUTE FUNCTION refuse_own_acceptance();
 alter table control_evidence_decision enable row level security;
 alter table control_evidence_decision force row level security;
+create policy dashboards on control_evidence_decision for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on control_evidence_decision as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on control_evidence_decision for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on control_evidence_decision: insert, select to cf_controls;
+grant on column id of control_evidence_decision: select to cf_dashboards;
+grant on column tenant_id of control_evidence_decision: select to cf_dashboards;
+grant on column evidence_id of control_evidence_decision: select to cf_dashboards;
+grant on column decision of control_evidence_decision: select to cf_dashboards;
+grant on column person of control_evidence_decision: select to cf_dashboards;
+grant on column decided_at of control_evidence_decision: select to cf_dashboards;
 
 create table control_facts (
   id text not null default new_id('cfm'::text),
@@ -326,8 +356,16 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.control_facts FOR E
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.control_facts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 alter table control_facts enable row level security;
 alter table control_facts force row level security;
+create policy dashboards on control_facts for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on control_facts as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on control_facts for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on control_facts: select to cf_controls; insert, select to cf_ingest;
+grant on column id of control_facts: select to cf_dashboards;
+grant on column tenant_id of control_facts: select to cf_dashboards;
+grant on column system_id of control_facts: select to cf_dashboards;
+grant on column current_path of control_facts: select to cf_dashboards;
+grant on column collected_at of control_facts: select to cf_dashboards;
+grant on column received_at of control_facts: select to cf_dashboards;
 
 create table cve (
   tenant_id text not null,
@@ -341,8 +379,17 @@ create table cve (
 );
 alter table cve enable row level security;
 alter table cve force row level security;
+create policy dashboards on cve for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on cve as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on cve for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on cve: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators;
+
+create table dashboard_login (
+  login name not null,
+  tenant text not null,
+  constraint dashboard_login_pkey PRIMARY KEY (login),
+  constraint dashboard_login_tenant_fkey FOREIGN KEY (tenant) REFERENCES tenant(id)
+);
 
 create table deployment (
   id text not null default new_id('dpl'::text),
@@ -398,6 +445,8 @@ create table derivation (
 CREATE INDEX derivation_out_path ON public.derivation USING btree (tenant_id, out_path);
 alter table derivation enable row level security;
 alter table derivation force row level security;
+create policy dashboards on derivation for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on derivation as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on derivation for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on derivation: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_operators; select to cf_scheduler; select to cf_status;
 grant on column state of derivation: update to cf_operators; update to cf_scheduler;
@@ -451,6 +500,8 @@ create table environment (
 );
 alter table environment enable row level security;
 alter table environment force row level security;
+create policy dashboards on environment for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on environment as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on environment for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on environment: select to cf_controls; select to cf_dashboards; select to cf_enroll; insert, select, update to cf_operators;
 
@@ -470,6 +521,7 @@ create table evaluation (
   evaluator text not null,
   duration_ms integer not null,
   evaluated_at timestamp with time zone not null default now(),
+  rule_states jsonb generated always as (stig_rule_states(stig_report)) stored,
   constraint evaluation_check CHECK (((state = 'ok'::text) = (derivation_id IS NOT NULL))),
   constraint evaluation_commit_id_configuration_id_key UNIQUE (commit_id, configuration_id),
   constraint evaluation_commit_id_fkey FOREIGN KEY (commit_id) REFERENCES commit(id),
@@ -484,6 +536,8 @@ CREATE INDEX evaluation_by_configuration ON public.evaluation USING btree (confi
 CREATE INDEX evaluation_by_derivation ON public.evaluation USING btree (derivation_id);
 alter table evaluation enable row level security;
 alter table evaluation force row level security;
+create policy dashboards on evaluation for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on evaluation as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on evaluation for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on evaluation: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
 
@@ -523,6 +577,8 @@ CREATE INDEX finding_by_cve ON public.finding USING btree (tenant_id, cve_id);
 CREATE INDEX finding_by_path ON public.finding USING btree (tenant_id, out_path);
 alter table finding enable row level security;
 alter table finding force row level security;
+create policy dashboards on finding for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on finding as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on finding for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on finding: insert to cf_builders; select to cf_dashboards; select to cf_operators;
 
@@ -551,11 +607,45 @@ create table flake (
 CREATE INDEX flake_due ON public.flake USING btree (next_poll_at) WHERE (active AND auto_poll);
 alter table flake enable row level security;
 alter table flake force row level security;
+create policy dashboards on flake for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on flake as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on flake for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on flake: select to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_enroll; select to cf_hooks; insert, select, update to cf_operators; select to cf_scheduler;
 grant on column next_poll_at of flake: update to cf_builders; update to cf_scheduler;
 grant on column resolved_at of flake: update to cf_builders;
 grant on column last_error of flake: update to cf_builders; update to cf_scheduler;
+
+create table fleet_day (
+  tenant_id text not null,
+  day date not null,
+  systems integer not null,
+  up_to_date integer not null,
+  behind integer not null,
+  no_evaluation integer not null,
+  offline integer not null,
+  never_seen integer not null,
+  reporting integer not null,
+  tpm integer not null,
+  secure_boot integer not null,
+  fips integer not null,
+  selinux integer not null,
+  agent_versions integer not null,
+  outdated_agents integer not null,
+  new_commits integer not null,
+  evaluated_commits integer not null,
+  deployed_commits integer not null,
+  updated_systems integer not null,
+  seconds_to_deploy double precision,
+  recorded_at timestamp with time zone not null default now(),
+  constraint fleet_day_pkey PRIMARY KEY (tenant_id, day),
+  constraint fleet_day_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
+);
+alter table fleet_day enable row level security;
+alter table fleet_day force row level security;
+create policy dashboards on fleet_day for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on fleet_day as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy tenant on fleet_day for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
+grant on fleet_day: select to cf_dashboards;
 
 create table heartbeat (
   system_id text not null,
@@ -571,6 +661,8 @@ create table heartbeat (
 ) with (fillfactor=70);
 alter table heartbeat enable row level security;
 alter table heartbeat force row level security;
+create policy dashboards on heartbeat for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on heartbeat as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on heartbeat for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on heartbeat: select to cf_dashboards; insert, select, update to cf_ingest; select to cf_operators;
 
@@ -646,13 +738,17 @@ create table job (
   constraint job_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'leased'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text]))),
   constraint job_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
+CREATE INDEX job_by_subject ON public.job USING btree (tenant_id, subject);
 CREATE INDEX job_claim ON public.job USING btree (tenant_id, kind, priority DESC, id) WHERE (state = 'queued'::text);
 CREATE INDEX job_expired ON public.job USING btree (lease_until) WHERE (state = 'leased'::text);
+CREATE INDEX job_finished ON public.job USING btree (tenant_id, finished_at) WHERE (finished_at IS NOT NULL);
 CREATE INDEX job_newest ON public.job USING btree (tenant_id, id DESC);
 CREATE UNIQUE INDEX job_open ON public.job USING btree (tenant_id, kind, subject) WHERE (state = ANY (ARRAY['queued'::text, 'leased'::text]));
 CREATE INDEX job_unhinted ON public.job USING btree (COALESCE(hinted_at, created_at)) WHERE (state = 'queued'::text);
 alter table job enable row level security;
 alter table job force row level security;
+create policy dashboards on job for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on job as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on job for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on job: insert, select, update to cf_builders; select to cf_cache; select to cf_dashboards; insert, select, update to cf_hooks; insert, select, update to cf_operators; insert, select, update to cf_scheduler; select to cf_status;
 
@@ -756,6 +852,8 @@ create table scan (
 CREATE INDEX scan_newest ON public.scan USING btree (tenant_id, out_path, scanned_at DESC);
 alter table scan enable row level security;
 alter table scan force row level security;
+create policy dashboards on scan for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on scan as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on scan for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on scan: insert, select to cf_builders; select to cf_dashboards; select to cf_operators; insert, select to cf_scheduler;
 
@@ -836,6 +934,8 @@ create table system (
 CREATE INDEX system_by_configuration ON public.system USING btree (configuration_id);
 alter table system enable row level security;
 alter table system force row level security;
+create policy dashboards on system for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on system as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on system for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system: select to cf_builders; select to cf_controls; select to cf_dashboards; insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators; select to cf_status;
 grant on column id of system: select to cf_scheduler;
@@ -869,6 +969,8 @@ create table system_current (
 CREATE INDEX system_current_by_path ON public.system_current USING hash (current_path);
 alter table system_current enable row level security;
 alter table system_current force row level security;
+create policy dashboards on system_current for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on system_current as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on system_current for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system_current: select to cf_dashboards; insert, select, update to cf_ingest; select to cf_operators;
 grant on column system_id of system_current: select to cf_scheduler;
@@ -936,6 +1038,8 @@ CREATE INDEX system_state_by_path ON public.system_state USING btree (tenant_id,
 CREATE INDEX system_state_newest ON public.system_state USING btree (system_id, received_at DESC);
 alter table system_state enable row level security;
 alter table system_state force row level security;
+create policy dashboards on system_state for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on system_state as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on system_state for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
 grant on system_state: select to cf_controls; select to cf_dashboards; insert to cf_ingest; select to cf_operators;
 
@@ -951,6 +1055,8 @@ create table tenant (
 );
 alter table tenant enable row level security;
 alter table tenant force row level security;
+create policy dashboards on tenant for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on tenant as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy owner on tenant for select to postgres using true;
 create policy presented on tenant for select to public using (id = ( SELECT cf_lookup() AS cf_lookup));
 create policy scheduler on tenant for select to cf_scheduler using true;
@@ -994,8 +1100,10 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.waiver FOR EACH ROW
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 alter table waiver enable row level security;
 alter table waiver force row level security;
+create policy dashboards on waiver for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on waiver as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on waiver for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on waiver: insert, select to cf_builders; insert, select to cf_controls; select to cf_scheduler;
+grant on waiver: insert, select to cf_builders; insert, select to cf_controls; select to cf_dashboards; select to cf_scheduler;
 
 create table waiver_notice (
   tenant_id text not null,
@@ -1040,8 +1148,10 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.waiver_transition 
 CREATE TRIGGER own_approval BEFORE INSERT ON public.waiver_transition FOR EACH ROW EXECUTE FUNCTION refuse_own_approval();
 alter table waiver_transition enable row level security;
 alter table waiver_transition force row level security;
+create policy dashboards on waiver_transition for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
+create policy dashboards_only on waiver_transition as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on waiver_transition for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on waiver_transition: insert, select to cf_builders; insert, select to cf_controls; insert, select to cf_scheduler;
+grant on waiver_transition: insert, select to cf_builders; insert, select to cf_controls; select to cf_dashboards; insert, select to cf_scheduler;
 
 -- Views
 
@@ -1064,6 +1174,32 @@ create view builder_list with (security_invoker=true) as
    FROM builder b;
 grant on builder_list: select to cf_operators;
 
+create view builder_load with (security_invoker=true) as
+ SELECT b.name,
+    b.active,
+    b.nix_version,
+    array_to_string(b.systems, ', '::text) AS systems,
+    b.scanner,
+    b.isolation,
+    b.last_seen_at,
+    EXTRACT(epoch FROM now() - b.last_seen_at)::bigint AS silent_seconds,
+    held.jobs AS held_jobs,
+    held.what,
+    COALESCE(day.done, 0::bigint) AS succeeded_24h,
+    COALESCE(day.failed, 0::bigint) AS failed_24h,
+    day.seconds AS avg_seconds_24h
+   FROM builder b
+     LEFT JOIN LATERAL ( SELECT count(*) AS jobs,
+            string_agg((l.kind || ' '::text) || COALESCE(l.about, l.subject), ', '::text ORDER BY l.id) AS what
+           FROM job_list l
+          WHERE l.state = 'leased'::text AND l.builder = b.name) held ON true
+     LEFT JOIN LATERAL ( SELECT count(*) FILTER (WHERE j.state = 'succeeded'::text) AS done,
+            count(*) FILTER (WHERE j.state = 'failed'::text) AS failed,
+            round(avg(EXTRACT(epoch FROM j.finished_at - j.started_at)), 1) AS seconds
+           FROM job j
+          WHERE j.tenant_id = b.tenant_id AND j.builder_id = b.id AND j.finished_at > (now() - '24:00:00'::interval)) day ON true;
+grant on builder_load: select to cf_dashboards;
+
 create view cache_list with (security_invoker=true) as
  SELECT toplevel,
     cardinality(path_ids) AS paths,
@@ -1071,7 +1207,7 @@ create view cache_list with (security_invoker=true) as
     sha256,
     created_at
    FROM closure c;
-grant on cache_list: select to cf_operators;
+grant on cache_list: select to cf_dashboards; select to cf_operators;
 
 create view commit_list with (security_invoker=true) as
  SELECT c.id,
@@ -1107,6 +1243,57 @@ create view derivation_list with (security_invoker=true) as
     created_at
    FROM derivation d;
 grant on derivation_list: select to cf_dashboards; select to cf_operators;
+
+create view derivation_status with (security_invoker=true) as
+ SELECT e.id AS evaluation_id,
+    e.commit_id,
+    e.configuration_id,
+    cfg.name AS configuration,
+    e.derivation_id,
+    d.drv_path,
+    d.attempts,
+    e.evaluated_at,
+    e.duration_ms,
+    d.created_at AS derivation_at,
+    d.built_at,
+        CASE
+            WHEN e.state = 'error'::text THEN e.error
+            WHEN d.state = 'failed'::text THEN d.error
+            ELSE NULL::text
+        END AS error,
+    st.id AS status_id,
+    st.name AS status_name,
+    st.description AS status_description,
+    st.is_terminal,
+    st.is_success,
+    st.display_order
+   FROM evaluation e
+     JOIN configuration cfg ON cfg.id = e.configuration_id
+     LEFT JOIN derivation d ON d.id = e.derivation_id
+     JOIN derivation_statuses st ON st.id =
+        CASE
+            WHEN e.state = 'error'::text THEN 6
+            ELSE
+            CASE d.state
+                WHEN 'pending'::text THEN 7
+                WHEN 'building'::text THEN 8
+                WHEN 'built'::text THEN 10
+                WHEN 'cached'::text THEN 14
+                WHEN 'failed'::text THEN 12
+                ELSE NULL::integer
+            END
+        END;
+grant on derivation_status: select to cf_dashboards;
+
+create view derivation_statuses as
+ SELECT id,
+    name,
+    description,
+    is_terminal,
+    is_success,
+    display_order
+   FROM ( VALUES (1,'pending'::text,'Known, not looked at yet'::text,false,false,10), (2,'queued'::text,'Waits for a place'::text,false,false,20), (3,'dry-run-pending'::text,'Waits for its evaluation'::text,false,false,30), (4,'dry-run-inprogress'::text,'Is being evaluated'::text,false,false,40), (5,'dry-run-complete'::text,'Evaluated'::text,false,true,50), (6,'dry-run-failed'::text,'Its evaluation failed'::text,true,false,51), (7,'build-pending'::text,'Waits for its build'::text,false,false,60), (8,'build-inprogress'::text,'Is being built'::text,false,false,70), (9,'in-progress'::text,'Under way'::text,false,false,75), (10,'build-complete'::text,'Built'::text,true,true,80), (11,'complete'::text,'Done'::text,true,true,90), (12,'build-failed'::text,'Its build failed'::text,true,false,81), (13,'failed'::text,'Failed'::text,true,false,91), (14,'cache-pushed'::text,'Built, and in the cache'::text,true,true,100)) s(id, name, description, is_terminal, is_success, display_order);
+grant on derivation_statuses: select to cf_dashboards;
 
 create view environment_list with (security_invoker=true) as
  SELECT id,
@@ -1226,6 +1413,37 @@ create view flake_list with (security_invoker=true) as
          LIMIT 1) head ON true;
 grant on flake_list: select to cf_dashboards; select to cf_operators;
 
+create view fleet_trend with (security_invoker=true) as
+ SELECT tenant_id,
+    day,
+    systems,
+    up_to_date,
+    behind,
+    no_evaluation,
+    offline,
+    never_seen,
+    reporting,
+    tpm,
+    secure_boot,
+    fips,
+    selinux,
+    agent_versions,
+    outdated_agents,
+    new_commits,
+    evaluated_commits,
+    deployed_commits,
+    updated_systems,
+    seconds_to_deploy,
+    recorded_at,
+    round(100.0 * up_to_date::numeric / NULLIF(systems, 0)::numeric, 1) AS up_to_date_percent,
+    round(100.0 * tpm::numeric / NULLIF(reporting, 0)::numeric, 1) AS tpm_percent,
+    round(100.0 * secure_boot::numeric / NULLIF(reporting, 0)::numeric, 1) AS secure_boot_percent,
+    round(100.0 * fips::numeric / NULLIF(reporting, 0)::numeric, 1) AS fips_percent,
+    round(100.0 * selinux::numeric / NULLIF(reporting, 0)::numeric, 1) AS selinux_percent,
+    round(100.0 * updated_systems::numeric / NULLIF(systems, 0)::numeric, 1) AS updated_percent
+   FROM fleet_day d;
+grant on fleet_trend: select to cf_dashboards;
+
 create view hook_list with (security_invoker=true) as
  SELECT h.id,
     f.name AS flake,
@@ -1237,6 +1455,109 @@ create view hook_list with (security_invoker=true) as
    FROM hook h
      JOIN flake f ON f.id = h.flake_id;
 grant on hook_list: select to cf_operators;
+
+create view host_control_facts with (security_invoker=true) as
+ SELECT s.hostname,
+    env.name AS environment,
+    newest.collected_at,
+    EXTRACT(epoch FROM now() - newest.collected_at)::bigint AS age_seconds,
+    newest.current_path = cur.current_path AS about_running
+   FROM system s
+     LEFT JOIN environment env ON env.id = s.environment_id
+     LEFT JOIN system_current cur ON cur.system_id = s.id
+     LEFT JOIN LATERAL ( SELECT m.collected_at,
+            m.current_path
+           FROM control_facts m
+          WHERE m.system_id = s.id
+          ORDER BY m.collected_at DESC
+         LIMIT 1) newest ON true
+  WHERE s.active;
+grant on host_control_facts: select to cf_dashboards;
+
+create view host_detail with (security_invoker=true) as
+ SELECT d.hostname,
+    d.environment,
+    d.flake,
+    d.configuration,
+    d.policy,
+    d.verdict,
+    d.commits_behind,
+    d.seen_at,
+    system_health(d.seen_at, now()) AS health,
+    d.current_path,
+    d.desired_path,
+    d.booted_path,
+    d.profile_path,
+    d.running_rev,
+    d.desired_rev,
+    d.generation,
+    d.reboot_needed,
+    d.not_persisted,
+    cardinality(d.failed_units) AS failed_unit_count,
+    array_to_string(d.failed_units, ', '::text) AS failed_units,
+    d.build_state,
+    COALESCE(d.evaluation_error, d.build_error) AS error,
+    d.agent_version,
+    d.nixos_version,
+    d.kernel,
+    d.assurance,
+    d.running_scan_state,
+    (st.facts -> 'fingerprint'::text) ->> 'primary_ip_address'::text AS ip_address,
+    (st.facts -> 'fingerprint'::text) ->> 'cpu_brand'::text AS cpu,
+    ((st.facts -> 'fingerprint'::text) ->> 'memory_bytes'::text)::bigint AS memory_bytes,
+    ((st.facts -> 'fingerprint'::text) ->> 'tpm_present'::text)::boolean AS tpm,
+    ((st.facts -> 'fingerprint'::text) ->> 'secure_boot_enabled'::text)::boolean AS secure_boot,
+    ((st.facts -> 'fingerprint'::text) ->> 'fips_mode'::text)::boolean AS fips
+   FROM system_drift d
+     LEFT JOIN system_current cur ON cur.system_id = d.system_id
+     LEFT JOIN system_state st ON st.id = cur.state_id
+  WHERE d.active;
+grant on host_detail: select to cf_dashboards;
+
+create view host_presence with (security_invoker=true) as
+ SELECT s.hostname,
+    h.day,
+    h.beats,
+    h.first_at,
+    h.last_at
+   FROM heartbeat h
+     JOIN system s ON s.id = h.system_id
+  WHERE s.active;
+grant on host_presence: select to cf_dashboards;
+
+create view host_rule_state with (security_invoker=true) as
+ SELECT s.hostname,
+    env.name AS environment,
+    rule.id AS rule_id,
+    states.state
+   FROM system s
+     JOIN system_current cur ON cur.system_id = s.id
+     LEFT JOIN environment env ON env.id = s.environment_id
+     JOIN LATERAL ( SELECT e.rule_states
+           FROM derivation d
+             JOIN evaluation e ON e.derivation_id = d.id
+          WHERE d.tenant_id = s.tenant_id AND d.out_path = cur.current_path AND e.rule_states IS NOT NULL
+          ORDER BY e.evaluated_at, e.id
+         LIMIT 1) report ON true
+     CROSS JOIN LATERAL jsonb_each(report.rule_states) states(state, rules)
+     CROSS JOIN LATERAL jsonb_array_elements_text(states.rules) rule(id)
+  WHERE s.active;
+grant on host_rule_state: select to cf_dashboards;
+
+create view host_state_history with (security_invoker=true) as
+ SELECT s.hostname,
+    st.received_at,
+    st.collected_at,
+    st.change_reason,
+    st.current_path,
+    st.assurance,
+    "left"(c.rev, 8) AS commit
+   FROM system s
+     JOIN system_state st ON st.system_id = s.id
+     LEFT JOIN configuration_path p ON p.configuration_id = s.configuration_id AND p.out_path = st.current_path
+     LEFT JOIN commit c ON c.flake_id = s.flake_id AND c."position" = p.last_position
+  WHERE s.active;
+grant on host_state_history: select to cf_dashboards;
 
 create view job_list with (security_invoker=true) as
  SELECT j.id,
@@ -1265,6 +1586,24 @@ create view job_list with (security_invoker=true) as
      LEFT JOIN derivation d ON (j.kind = ANY (ARRAY['build'::text, 'scan'::text])) AND d.id = j.subject;
 grant on job_list: select to cf_dashboards; select to cf_operators;
 
+create view job_outcome with (security_invoker=true) as
+ SELECT j.id,
+    j.kind,
+    j.state,
+    j.failure_class,
+    j.failure_message,
+    b.name AS builder,
+    j.attempt,
+    j.created_at,
+    j.started_at,
+    j.finished_at,
+    EXTRACT(epoch FROM j.started_at - j.created_at) AS waited_seconds,
+    EXTRACT(epoch FROM j.finished_at - j.started_at) AS took_seconds
+   FROM job j
+     LEFT JOIN builder b ON b.id = j.builder_id
+  WHERE j.finished_at IS NOT NULL;
+grant on job_outcome: select to cf_dashboards;
+
 create view state_list with (security_invoker=true) as
  SELECT id,
     system_id,
@@ -1281,6 +1620,21 @@ create view state_list with (security_invoker=true) as
     received_at
    FROM system_state t;
 grant on state_list: select to cf_operators;
+
+create view statement_waiting with (security_invoker=true) as
+ SELECT s.hostname,
+    e.rule_id,
+    e.source,
+    e.holds,
+    e.author,
+    e.collected_at,
+    e.expires_at
+   FROM control_evidence e
+     JOIN system s ON s.id = e.system_id
+  WHERE s.active AND e.expires_at > now() AND NOT (EXISTS ( SELECT
+           FROM control_evidence_decision d
+          WHERE d.evidence_id = e.id));
+grant on statement_waiting: select to cf_dashboards;
 
 create view system_drift with (security_invoker=true) as
  SELECT s.id AS system_id,
@@ -1481,6 +1835,293 @@ create view system_verdict with (security_invoker=true) as
                  LIMIT 1) newest) head ON true;
 grant on system_verdict: select to cf_dashboards; select to cf_operators;
 
+create view view_buildable_derivations with (security_invoker=true) as
+ SELECT d.id,
+    d.name AS derivation_name,
+    'nixos'::text AS derivation_type,
+    d.drv_path AS derivation_path,
+        CASE
+            WHEN j.state = 'leased'::text THEN 8
+            ELSE 7
+        END AS status_id,
+    d.id AS nixos_id,
+    newest.at AS nixos_commit_ts,
+    (j.state = 'leased'::text)::integer AS active_workers,
+    row_number() OVER (ORDER BY (j.state = 'leased'::text) DESC, j.priority DESC, j.id) AS queue_position
+   FROM job j
+     JOIN derivation d ON d.id = j.subject
+     LEFT JOIN LATERAL ( SELECT max(c.committed_at) AS at
+           FROM evaluation e
+             JOIN commit c ON c.id = e.commit_id
+          WHERE e.derivation_id = d.id) newest ON true
+  WHERE j.kind = 'build'::text AND (j.state = ANY (ARRAY['queued'::text, 'leased'::text]));
+grant on view_buildable_derivations: select to cf_dashboards;
+
+create view view_commit_build_status with (security_invoker=true) as
+ WITH recent AS (
+         SELECT c_1.id,
+            c_1.tenant_id,
+            c_1.flake_id,
+            c_1.rev,
+            c_1."position",
+            c_1.committed_at,
+            c_1.subject,
+            c_1.on_branch,
+            c_1.state,
+            c_1.error,
+            c_1.discovered_at,
+            c_1.evaluated_at
+           FROM commit c_1
+          WHERE c_1.on_branch AND c_1.committed_at > (now() - '30 days'::interval)
+        ), totals AS (
+         SELECT o.commit_id,
+            count(*) AS total,
+            count(*) FILTER (WHERE o.is_success) AS good,
+            count(*) FILTER (WHERE o.is_terminal AND NOT o.is_success) AS bad,
+            count(*) FILTER (WHERE NOT o.is_terminal) AS open,
+            round(avg(o.duration_ms) / 1000.0, 1) AS seconds,
+            max(o.attempts) AS attempts,
+            string_agg(DISTINCT o.status_name, ', '::text) AS statuses
+           FROM recent c_1
+             JOIN derivation_status o ON o.commit_id = c_1.id
+          GROUP BY o.commit_id
+        ), tries AS (
+         SELECT c_1.id AS commit_id,
+            max(j.attempt) AS most
+           FROM recent c_1
+             JOIN job j ON j.tenant_id = c_1.tenant_id AND j.subject = c_1.id AND j.kind = 'evaluate'::text
+          GROUP BY c_1.id
+        )
+ SELECT c.id AS commit_id,
+    f.name AS flake_name,
+    f.repository_url AS repo_url,
+    c.rev AS git_commit_hash,
+    "left"(c.rev, 8) AS short_hash,
+    c.committed_at AS commit_timestamp,
+    COALESCE(tries.most, 0) AS commit_attempt_count,
+    d.derivation_id,
+    'nixos'::text AS derivation_type,
+    d.configuration AS derivation_name,
+    d.drv_path AS derivation_path,
+    d.derivation_at AS derivation_scheduled_at,
+    build.started_at AS derivation_started_at,
+    d.built_at AS derivation_completed_at,
+    COALESCE(d.attempts, 0) AS derivation_attempt_count,
+    d.duration_ms AS evaluation_duration_ms,
+    COALESCE(d.error, c.error) AS error_message,
+    NULL::text AS pname,
+    NULL::text AS version,
+    d.status_name AS derivation_status,
+    d.status_description AS derivation_status_description,
+    d.is_terminal,
+    d.is_success,
+    COALESCE(t.total, 0::bigint) AS total_derivations,
+    COALESCE(t.good, 0::bigint) AS successful_derivations,
+    COALESCE(t.bad, 0::bigint) AS failed_derivations,
+    COALESCE(t.open, 0::bigint) AS in_progress_derivations,
+    COALESCE(t.total, 0::bigint) AS nixos_derivations,
+    0::bigint AS package_derivations,
+    t.seconds AS avg_evaluation_duration_seconds,
+    t.attempts AS max_derivation_attempts,
+    t.statuses AS all_statuses,
+    word.status AS commit_build_status,
+        CASE word.status
+            WHEN 'no_builds'::text THEN 'Nothing is evaluated yet'::text
+            WHEN 'building'::text THEN format('%s of %s are not done'::text, t.open, t.total)
+            WHEN 'failed'::text THEN 'All failed'::text
+            WHEN 'partial'::text THEN format('%s of %s failed'::text, t.bad, t.total)
+            WHEN 'complete'::text THEN 'All are built'::text
+            ELSE 'Its state is not known'::text
+        END AS commit_build_description
+   FROM recent c
+     JOIN flake f ON f.id = c.flake_id
+     LEFT JOIN totals t ON t.commit_id = c.id
+     LEFT JOIN tries ON tries.commit_id = c.id
+     LEFT JOIN derivation_status d ON d.commit_id = c.id
+     LEFT JOIN LATERAL ( SELECT j.started_at
+           FROM job j
+          WHERE j.tenant_id = c.tenant_id AND j.subject = d.derivation_id AND j.kind = 'build'::text
+          ORDER BY j.id DESC
+         LIMIT 1) build ON true
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN t.total IS NULL AND c.state = 'failed'::text THEN 'failed'::text
+                    WHEN t.total IS NULL THEN 'no_builds'::text
+                    WHEN t.open > 0 THEN 'building'::text
+                    WHEN t.bad = t.total THEN 'failed'::text
+                    WHEN t.bad > 0 THEN 'partial'::text
+                    WHEN t.good = t.total THEN 'complete'::text
+                    ELSE 'unknown'::text
+                END AS status) word;
+grant on view_commit_build_status: select to cf_dashboards;
+
+create view view_commit_deployment_timeline with (security_invoker=true) as
+ SELECT f.id AS flake_id,
+    f.name AS flake_name,
+    c.id AS commit_id,
+    c.rev AS git_commit_hash,
+    "left"(c.rev, 8) AS short_hash,
+    c.committed_at AS commit_timestamp,
+    count(DISTINCT e.id) AS total_evaluations,
+    count(DISTINCT e.id) FILTER (WHERE e.state = 'ok'::text) AS successful_evaluations,
+    string_agg(DISTINCT e.state, ', '::text) AS evaluation_statuses,
+    string_agg(DISTINCT cfg.name, ', '::text) AS evaluated_targets,
+    min(arrived.at) AS first_deployment,
+    max(arrived.at) AS last_deployment,
+    count(DISTINCT s.id) FILTER (WHERE arrived.at IS NOT NULL) AS total_systems_deployed,
+    count(DISTINCT s.id) FILTER (WHERE cur.current_path = d.out_path) AS currently_deployed_systems,
+    string_agg(DISTINCT s.hostname, ', '::text) FILTER (WHERE arrived.at IS NOT NULL) AS deployed_systems,
+    string_agg(DISTINCT s.hostname, ', '::text) FILTER (WHERE cur.current_path = d.out_path) AS currently_deployed_systems_list
+   FROM commit c
+     JOIN flake f ON f.id = c.flake_id
+     LEFT JOIN evaluation e ON e.commit_id = c.id
+     LEFT JOIN configuration cfg ON cfg.id = e.configuration_id
+     LEFT JOIN derivation d ON d.id = e.derivation_id
+     LEFT JOIN system s ON s.configuration_id = e.configuration_id AND s.active
+     LEFT JOIN system_current cur ON cur.system_id = s.id
+     LEFT JOIN LATERAL ( SELECT GREATEST(min(st.received_at), e.evaluated_at) AS at
+           FROM system_state st
+          WHERE st.tenant_id = s.tenant_id AND st.current_path = d.out_path AND st.system_id = s.id
+         HAVING min(st.received_at) IS NOT NULL) arrived ON true
+  WHERE c.on_branch AND c.committed_at > (now() - '30 days'::interval)
+  GROUP BY f.id, c.id;
+grant on view_commit_deployment_timeline: select to cf_dashboards;
+
+create view view_commit_nixos_table with (security_invoker=true) as
+ SELECT c.id AS commit_id,
+    c.rev AS git_commit_hash,
+    "left"(c.rev, 8) AS short_hash,
+    c.committed_at AS commit_timestamp,
+    f.name AS flake_name,
+    d.configuration AS derivation_name,
+    d.status_name AS derivation_status,
+    d.display_order AS status_order,
+    count(*) OVER per AS total,
+    count(*) FILTER (WHERE d.is_success) OVER per AS successful,
+    count(*) FILTER (WHERE d.is_terminal AND NOT d.is_success) OVER per AS failed,
+    count(*) FILTER (WHERE NOT d.is_terminal) OVER per AS in_progress,
+    round(100.0 * count(*) FILTER (WHERE d.is_terminal) OVER per::numeric / count(*) OVER per::numeric, 1) AS progress_pct
+   FROM commit c
+     JOIN flake f ON f.id = c.flake_id
+     JOIN derivation_status d ON d.commit_id = c.id
+  WHERE c.on_branch AND c.committed_at > (now() - '30 days'::interval)
+  WINDOW per AS (PARTITION BY c.id);
+grant on view_commit_nixos_table: select to cf_dashboards;
+
+create view view_compliance_trend_7d with (security_invoker=true) as
+ SELECT day AS snapshot_date,
+    systems AS total_systems,
+    up_to_date AS systems_up_to_date,
+    behind AS systems_behind,
+    up_to_date_percent AS compliance_percentage,
+    up_to_date_percent - lag(up_to_date_percent) OVER (ORDER BY day) AS daily_change
+   FROM fleet_trend t
+  WHERE day > ((now() AT TIME ZONE 'UTC'::text)::date - 7);
+grant on view_compliance_trend_7d: select to cf_dashboards;
+
+create view view_config_timeline with (security_invoker=true) as
+ SELECT first_deployment AS "time",
+    format('%s deployed (%s)'::text, total_systems_deployed, short_hash) AS "Config",
+    flake_name
+   FROM view_commit_deployment_timeline t
+  WHERE first_deployment IS NOT NULL;
+grant on view_config_timeline: select to cf_dashboards;
+
+create view view_cve_trends_7d with (security_invoker=true) as
+ SELECT (sc.scanned_at AT TIME ZONE 'UTC'::text)::date AS scan_date,
+    count(DISTINCT sc.out_path) AS targets_scanned,
+    round(avg(n.total), 1) AS avg_vulnerabilities,
+    round(avg(n.critical), 1) AS avg_critical,
+    round(avg(n.high), 1) AS avg_high,
+    sum(n.total) AS total_vulnerabilities,
+    sum(n.critical) AS total_critical,
+    sum(n.high) AS total_high
+   FROM scan sc
+     CROSS JOIN LATERAL ( SELECT count(*) AS total,
+            count(*) FILTER (WHERE cve.cvss3 >= 9::numeric) AS critical,
+            count(*) FILTER (WHERE cve.cvss3 >= 7::numeric AND cve.cvss3 < 9::numeric) AS high
+           FROM finding f
+             JOIN cve ON cve.tenant_id = f.tenant_id AND cve.id = f.cve_id
+          WHERE f.tenant_id = sc.tenant_id AND f.out_path = sc.out_path AND f.scan_id = sc.id AND NOT f.whitelisted) n
+  WHERE sc.outcome = 'scanned'::text AND sc.scanned_at > (now() - '7 days'::interval)
+  GROUP BY ((sc.scanned_at AT TIME ZONE 'UTC'::text)::date);
+grant on view_cve_trends_7d: select to cf_dashboards;
+
+create view view_derivation_status_breakdown with (security_invoker=true) as
+ SELECT st.name AS status_name,
+    st.description AS status_description,
+    st.is_terminal,
+    st.is_success,
+    count(*) AS total_count,
+    count(*) AS nixos_count,
+    0::bigint AS package_count,
+    round(avg(d.attempts), 1) AS avg_attempts,
+    round(avg(EXTRACT(epoch FROM d.built_at - d.created_at)), 1) AS avg_duration_seconds,
+    min(d.created_at) AS oldest_scheduled,
+    max(d.created_at) AS newest_scheduled,
+    count(*) FILTER (WHERE d.created_at > (now() - '24:00:00'::interval)) AS count_last_24h,
+    round(100.0 * count(*)::numeric / sum(count(*)) OVER (), 1) AS percentage_of_total
+   FROM derivation d
+     JOIN derivation_statuses st ON st.id =
+        CASE d.state
+            WHEN 'pending'::text THEN 7
+            WHEN 'building'::text THEN 8
+            WHEN 'built'::text THEN 10
+            WHEN 'cached'::text THEN 14
+            WHEN 'failed'::text THEN 12
+            ELSE NULL::integer
+        END
+  GROUP BY st.id, st.name, st.description, st.is_terminal, st.is_success;
+grant on view_derivation_status_breakdown: select to cf_dashboards;
+
+create view view_flake_recent_commits with (security_invoker=true) as
+ SELECT f.name AS flake,
+    "left"(c.rev, 8) AS commit,
+    c.committed_at AS commit_timestamp,
+    COALESCE(tries.most, 0) AS attempt_count,
+        CASE
+            WHEN c.state = 'failed'::text THEN 'failed/stuck'::text
+            WHEN COALESCE(tries.most, 0) > 1 THEN 'retries'::text
+            ELSE 'ok'::text
+        END AS attempt_status,
+    floor(EXTRACT(epoch FROM now() - c.committed_at) / 60::numeric)::integer AS minutes_since_commit,
+    now() - c.committed_at AS age_interval
+   FROM flake f
+     CROSS JOIN LATERAL ( SELECT c_1.id,
+            c_1.tenant_id,
+            c_1.flake_id,
+            c_1.rev,
+            c_1."position",
+            c_1.committed_at,
+            c_1.subject,
+            c_1.on_branch,
+            c_1.state,
+            c_1.error,
+            c_1.discovered_at,
+            c_1.evaluated_at
+           FROM commit c_1
+          WHERE c_1.tenant_id = f.tenant_id AND c_1.flake_id = f.id AND c_1.on_branch
+          ORDER BY c_1."position" DESC
+         LIMIT 3) c
+     LEFT JOIN LATERAL ( SELECT max(j.attempt) AS most
+           FROM job j
+          WHERE j.tenant_id = c.tenant_id AND j.subject = c.id AND j.kind = 'evaluate'::text) tries ON true
+  WHERE f.active;
+grant on view_flake_recent_commits: select to cf_dashboards;
+
+create view view_security_trend_30d with (security_invoker=true) as
+ SELECT day AS snapshot_date,
+    systems AS total_systems,
+    tpm_percent AS tpm_percentage,
+    secure_boot_percent AS secure_boot_percentage,
+    fips_percent AS fips_percentage,
+    selinux_percent AS selinux_percentage,
+    agent_versions AS unique_agent_versions,
+    outdated_agents AS outdated_agent_count
+   FROM fleet_trend t
+  WHERE day > ((now() AT TIME ZONE 'UTC'::text)::date - 30);
+grant on view_security_trend_30d: select to cf_dashboards;
+
 create view view_system_deployment_status with (security_invoker=true) as
  SELECT d.hostname,
     d.current_path AS current_store_path,
@@ -1528,6 +2169,38 @@ create view view_system_heartbeat_status with (security_invoker=true) as
      JOIN system s ON s.id = c.system_id
   WHERE s.active;
 grant on view_system_heartbeat_status: select to cf_dashboards; select to cf_operators;
+
+create view view_velocity_trend_14d with (security_invoker=true) as
+ SELECT day AS snapshot_date,
+    new_commits AS new_commits_today,
+    evaluated_commits AS commits_evaluated_today,
+    deployed_commits AS commits_deployed_today,
+    round((seconds_to_deploy / 3600::double precision)::numeric, 2) AS avg_eval_to_deploy_hours,
+    updated_systems AS systems_updated_today,
+    updated_percent AS deployment_rate_percentage
+   FROM fleet_trend t
+  WHERE day > ((now() AT TIME ZONE 'UTC'::text)::date - 14);
+grant on view_velocity_trend_14d: select to cf_dashboards;
+
+create view waiver_standing with (security_invoker=true) as
+ SELECT name,
+    state,
+    cardinality(rules) AS rule_count,
+    array_to_string(rules, ', '::text) AS rules,
+        CASE scope ->> 'kind'::text
+            WHEN 'fleet'::text THEN 'fleet'::text
+            WHEN 'environment'::text THEN 'environment '::text || (scope ->> 'environment'::text)
+            WHEN 'hosts'::text THEN ( SELECT string_agg(h.value, ', '::text) AS string_agg
+               FROM jsonb_array_elements_text(w.scope -> 'hosts'::text) h(value))
+            ELSE ((scope ->> 'flake'::text) || '#'::text) || (scope ->> 'configuration'::text)
+        END AS scope,
+    type,
+    author,
+    approver,
+    expires_at,
+    changed_at
+   FROM waivers_at(now()) w(id, name, rules, scope, type, justification, compensating, residual_severity, claimed, source, owner, milestones, review_at, author, submitter, approver, state, step, expires_at, renews, created_at, changed_at, author_subject, submitter_subject, approver_subject);
+grant on waiver_standing: select to cf_dashboards;
 
 -- Functions
 
@@ -1649,6 +2322,15 @@ CREATE OR REPLACE FUNCTION public.commit_priority(committed_at timestamp with ti
  IMMUTABLE
 AS $function$
   select floor(extract(epoch from committed_at))::bigint * 1000 + place % 1000
+$function$;
+
+CREATE OR REPLACE FUNCTION public.dashboards_tenant()
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public'
+AS $function$
+  select d.tenant from dashboard_login d where d.login = session_user
 $function$;
 
 CREATE OR REPLACE FUNCTION public.draft_waivers(of_configuration text, report jsonb)
@@ -1868,6 +2550,65 @@ begin
                       case when s.active then key.status else 'revoked' end
                from system s where s.id = key.system_id;
 end $function$;
+
+CREATE OR REPLACE FUNCTION public.fleet_movement(on_day date)
+ RETURNS TABLE(new_commits integer, evaluated_commits integer, deployed_commits integer, updated_systems integer, seconds_to_deploy double precision)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  with span as (
+    select on_day::timestamp at time zone 'UTC' as from_at, (on_day + 1)::timestamp at time zone 'UTC' as to_at
+  ), arrival as (
+    select s.id as system_id, s.configuration_id, st.current_path, st.received_at
+    from span
+    join system s on s.tenant_id = cf_tenant() and s.active
+    join system_state st on st.system_id = s.id and st.received_at >= span.from_at and st.received_at < span.to_at
+    join lateral (select p.current_path from system_state p where p.system_id = s.id and p.received_at < st.received_at
+                  order by p.received_at desc limit 1) before on before.current_path <> st.current_path
+  ), attributed as (
+    select a.system_id, a.received_at, g.flake_id, p.last_position,
+           (select min(e.evaluated_at) from derivation d join evaluation e on e.derivation_id = d.id
+            where d.tenant_id = cf_tenant() and d.out_path = a.current_path and e.configuration_id = a.configuration_id) as evaluated_at
+    from arrival a
+    left join configuration_path p on p.configuration_id = a.configuration_id and p.out_path = a.current_path
+    left join configuration g on g.id = p.configuration_id
+  )
+  select (select count(*) from commit c, span where c.tenant_id = cf_tenant() and c.discovered_at >= from_at and c.discovered_at < to_at)::integer,
+         (select count(*) from commit c, span where c.tenant_id = cf_tenant() and c.evaluated_at >= from_at and c.evaluated_at < to_at)::integer,
+         count(distinct (flake_id, last_position)) filter (where last_position is not null)::integer,
+         count(distinct system_id)::integer,
+         avg(extract(epoch from received_at - evaluated_at)) filter (where received_at >= evaluated_at)::double precision
+  from attributed
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fleet_standing()
+ RETURNS TABLE(systems integer, up_to_date integer, behind integer, no_evaluation integer, offline integer, never_seen integer, reporting integer, tpm integer, secure_boot integer, fips integer, selinux integer, agent_versions integer, outdated_agents integer)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  with standing as (
+    select v.verdict, system_health(v.seen_at, now()) as health, v.seen_at is not null as reports, c.agent_version,
+           st.facts -> 'fingerprint' as found
+    from system_verdict v
+    left join system_current c on c.system_id = v.system_id
+    left join system_state st on st.id = c.state_id
+    where v.tenant_id = cf_tenant() and v.active
+  )
+  select count(*)::integer,
+         count(*) filter (where verdict = 'up_to_date')::integer,
+         count(*) filter (where verdict in ('behind', 'building', 'build_failed'))::integer,
+         count(*) filter (where verdict in ('no_evaluation', 'evaluation_failed', 'untracked', 'unattributed'))::integer,
+         count(*) filter (where health = 'offline')::integer,
+         count(*) filter (where not reports)::integer,
+         count(*) filter (where reports)::integer,
+         count(*) filter (where found -> 'tpm_present' = 'true')::integer,
+         count(*) filter (where found -> 'secure_boot_enabled' = 'true')::integer,
+         count(*) filter (where found -> 'fips_mode' = 'true')::integer,
+         count(*) filter (where found ->> 'selinux_status' = 'enforcing')::integer,
+         count(distinct agent_version)::integer,
+         count(*) filter (where version_key(agent_version) < (select max(version_key(n.agent_version)) from standing n))::integer
+  from standing
+$function$;
 
 CREATE OR REPLACE FUNCTION public.ingest_original_report(tenant text, report jsonb, body bytea, event bytea, stamped_micros bigint)
  RETURNS TABLE(outcome text, kind text, received_at timestamp with time zone)
@@ -2191,6 +2932,35 @@ begin
   return event_id;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.record_fleet_day(renew interval DEFAULT '00:15:00'::interval)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public'
+AS $function$
+declare today date := (now() at time zone 'UTC')::date;
+begin
+  if cf_tenant() is null then raise exception 'record_fleet_day needs a tenant' using errcode = 'invalid_parameter_value'; end if;
+  if exists (select from fleet_day d where d.tenant_id = cf_tenant() and d.day = today and d.recorded_at > now() - renew) then
+    return false;
+  end if;
+  insert into fleet_day
+  select cf_tenant(), today, s.*, v.*, now() from fleet_standing() s, fleet_movement(today) v
+  on conflict (tenant_id, day) do update set
+    systems = excluded.systems, up_to_date = excluded.up_to_date, behind = excluded.behind, no_evaluation = excluded.no_evaluation,
+    offline = excluded.offline, never_seen = excluded.never_seen, reporting = excluded.reporting, tpm = excluded.tpm,
+    secure_boot = excluded.secure_boot, fips = excluded.fips, selinux = excluded.selinux, agent_versions = excluded.agent_versions,
+    outdated_agents = excluded.outdated_agents, new_commits = excluded.new_commits, evaluated_commits = excluded.evaluated_commits,
+    deployed_commits = excluded.deployed_commits, updated_systems = excluded.updated_systems,
+    seconds_to_deploy = excluded.seconds_to_deploy, recorded_at = excluded.recorded_at;
+  -- What happened yesterday after its last record. How the fleet stood then is not known any more.
+  update fleet_day d set
+    (new_commits, evaluated_commits, deployed_commits, updated_systems, seconds_to_deploy, recorded_at) =
+      (select v.*, now() from fleet_movement(today - 1) v)
+  where d.tenant_id = cf_tenant() and d.day = today - 1 and d.recorded_at < (today::timestamp at time zone 'UTC');
+  return true;
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.record_heartbeats(tenant text, reports jsonb, chosen integer[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2419,6 +3189,19 @@ AS $function$
   where d.decision is distinct from 'rejected'
 $function$;
 
+CREATE OR REPLACE FUNCTION public.stig_rule_states(report jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select jsonb_object_agg(state, rules) from (
+    select r.value ->> 'state' as state, jsonb_agg(r.key order by r.key) as rules
+    from jsonb_each(case when jsonb_typeof(report -> 'rules') = 'object' then report -> 'rules' else '{}' end) r
+    where r.value ->> 'state' is not null
+    group by 1
+  ) grouped
+$function$;
+
 CREATE OR REPLACE FUNCTION public.system_health(seen_at timestamp with time zone, at timestamp with time zone)
  RETURNS text
  LANGUAGE sql
@@ -2461,6 +3244,14 @@ begin
   end loop;
   return next;
 end $function$;
+
+CREATE OR REPLACE FUNCTION public.version_key(version text)
+ RETURNS integer[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select string_to_array(substring(version from '^v?([0-9]{1,6}(?:\.[0-9]{1,6}){0,5})'), '.')::integer[]
+$function$;
 
 CREATE OR REPLACE FUNCTION public.waivers_at(moment timestamp with time zone)
  RETURNS TABLE(id text, name text, rules text[], scope jsonb, type text, justification text, compensating text, residual_severity text, claimed jsonb, source text, owner text, milestones jsonb, review_at timestamp with time zone, author text, submitter text, approver text, state text, step integer, expires_at timestamp with time zone, renews text, created_at timestamp with time zone, changed_at timestamp with time zone, author_subject text, submitter_subject text, approver_subject text)

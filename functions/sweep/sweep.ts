@@ -8,6 +8,7 @@ import {
   inTransaction,
   pathsPublished,
   pollFlakes,
+  recordFleetDay,
   scanAgain,
   turnNoncePartitions,
   unpublishedPaths,
@@ -31,6 +32,8 @@ export type Swept = {
   readonly waivers: number
   /** How many times it was said that an approved waiver ends soon. */
   readonly notices: number
+  /** Tenants whose row of the day was written. */
+  readonly days: number
   /** Tenants in which something went wrong; the log says what. */
   readonly failed: number
 }
@@ -85,6 +88,9 @@ const scans: Piece = (parts, tenant) =>
 const waivers: Piece = (parts, tenant) =>
   within(parts, tenant, (transaction) => turnWaivers(transaction, BATCH))
 
+const days: Piece = (parts, tenant) =>
+  within(parts, tenant, async (transaction) => ({ days: (await recordFleetDay(transaction)) ? 1 : 0 }))
+
 const leftovers: Piece = (parts, tenant) =>
   within(parts, tenant, (transaction) => forgetOld(transaction, BATCH * 10))
 
@@ -122,7 +128,7 @@ export const COUNTED = [
   'failed',
 ] as const satisfies readonly (keyof Swept)[]
 
-const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, waivers, leftovers]
+const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, waivers, leftovers, days]
 const NOTHING: Swept = {
   expired: 0,
   hinted: 0,
@@ -135,6 +141,7 @@ const NOTHING: Swept = {
   partitions: 0,
   waivers: 0,
   notices: 0,
+  days: 0,
   failed: 0,
 }
 const KEYS = [
@@ -148,6 +155,7 @@ const KEYS = [
   'deployments',
   'waivers',
   'notices',
+  'days',
 ] as const
 const BATCH = 500
 /** A commit that is still running publishes its paths itself. */

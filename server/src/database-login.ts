@@ -36,6 +36,19 @@ export async function admitOwner(owner: Database): Promise<void> {
   }
 }
 
+/**
+ * Gives the role that dashboards connect as this password, and the tenant that it sees. For a database of our own: elsewhere
+ * the administrator does both.
+ */
+export async function admitDashboards(owner: Database, tenantId: string, password: string): Promise<void> {
+  await owner.query(`alter role cf_dashboards password '${scramVerifier(password)}'`)
+  await owner.query(
+    `insert into dashboard_login (login, tenant) values ('cf_dashboards', $1)
+     on conflict (login) do update set tenant = excluded.tenant`,
+    [tenantId],
+  )
+}
+
 async function programRoles(owner: Database): Promise<string[]> {
   const { rows } = await owner.query<{ role: string }>(PROGRAM_ROLES)
   return rows.map(({ role }) => role)

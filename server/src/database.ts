@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Log } from '@crystal-forge/functions/log.ts'
 import type { ConnectOptions, Database } from '@crystal-forge/postgres'
 import type { ServerConfig } from './config.ts'
-import { admitOwner, ensureLoginRole, LOGIN_ROLE } from './database-login.ts'
+import { admitDashboards, admitOwner, ensureLoginRole, LOGIN_ROLE } from './database-login.ts'
 import { startEmbeddedPostgres } from './embedded-postgres.ts'
 import { writeSecretOnce } from './secret-files.ts'
 import { supervisePostgres } from './supervise-postgres.ts'
@@ -17,6 +17,8 @@ export type OpenDatabase = {
   readonly functions: Readonly<Record<string, string>>
   /** Run by the owner after the migrations: who logs in for the functions may become their roles. */
   admitFunctions(owner: Database): Promise<void>
+  /** Run by the owner once the tenant is known: dashboards may log in and see it. */
+  admitDashboards(owner: Database, tenantId: string): Promise<void>
   /** For people, without a password. */
   readonly url: string
   stop(): Promise<void>
@@ -32,6 +34,7 @@ export async function openServerDatabase(config: ServerConfig, log: Log): Promis
 async function embedded(config: ServerConfig, binaries: string | undefined, log: Log): Promise<OpenDatabase> {
   const superuserFile = await ensurePassword(config.dataDir, 'database-superuser-password')
   const loginFile = await ensurePassword(config.dataDir, 'database-login-password')
+  const dashboardsFile = await ensurePassword(config.dataDir, 'database-dashboards-password')
   const postgres = await startEmbeddedPostgres({
     dataDir: join(config.dataDir, 'postgres'),
     access: { passwordFile: superuserFile },
@@ -52,6 +55,8 @@ async function embedded(config: ServerConfig, binaries: string | undefined, log:
       DATABASE_PASSWORD_FILE: loginFile,
     },
     admitFunctions: async (owner) => ensureLoginRole(owner, await readPassword(loginFile)),
+    admitDashboards: async (owner, tenantId) =>
+      admitDashboards(owner, tenantId, await readPassword(dashboardsFile)),
     url: postgres.url,
     stop: async () => {
       await supervision.stop()
@@ -88,6 +93,8 @@ async function external(
     },
     functions: variables,
     admitFunctions: admitOwner,
+    // Passwords there are the administrator's.
+    admitDashboards: async () => {},
     url: `postgres://${target.user}@${target.host}:${target.port}/${target.database}`,
     stop: async () => {},
   }

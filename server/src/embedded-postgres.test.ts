@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -28,6 +30,20 @@ test('a second start finds the data of the first', async () => {
   const second = await start('again')
   expect(await value(second, 'select answer from kept')).toBe(42)
   await second.stop()
+})
+
+test('a later start takes the port of the one before, and another one only where somebody took it', async () => {
+  const first = await start('port')
+  await first.stop()
+  const second = await start('port')
+  expect(second.port).toBe(first.port)
+  await second.stop()
+  const taker = createServer().listen(first.port, '127.0.0.1')
+  await once(taker, 'listening')
+  const third = await start('port')
+  expect(third.port).not.toBe(first.port)
+  await third.stop()
+  taker.close()
 })
 
 test('data survives a postmaster that was killed', async () => {

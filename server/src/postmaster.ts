@@ -51,7 +51,7 @@ export async function runInSingleUser(cluster: string, statement: string, making
 
 export type StartPostmaster = Making & {
   readonly cluster: string
-  /** Undefined: any free one. */
+  /** Undefined: the one of the last start, or any free one when it is taken. */
   readonly port: number | undefined
   readonly log: (line: string) => void
 }
@@ -77,7 +77,7 @@ type Attempt =
   | { readonly kind: 'ended'; readonly end: string; readonly words: readonly string[] }
 
 async function attempt(start: StartPostmaster): Promise<Attempt> {
-  const port = start.port ?? (await freePort())
+  const port = start.port ?? (await freePort(await lastPort(start.cluster)))
   const child = launch(start.binaries.postgres, postgresArguments(start, port), start.account)
   const finished = ended(child)
   let sayReady: (word: 'ready') => void = () => {}
@@ -233,11 +233,19 @@ function endWithThisProcess(child: ChildProcess): void {
   child.once('close', () => process.off('exit', end))
 }
 
-function freePort(): Promise<number> {
+/** Postgres writes down how it was started. 0 when it never was. */
+async function lastPort(cluster: string): Promise<number> {
+  const options = await readFile(join(cluster, 'postmaster.opts'), 'utf8').catch(() => '')
+  const port = Number(/"port=([0-9]{1,5})"/.exec(options)?.[1] ?? 0)
+  return port < 65_536 ? port : 0
+}
+
+/** The wanted port where nobody listens on it, and any free one otherwise. */
+function freePort(wanted: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
+    probe.once('error', (error) => (wanted === 0 ? reject(error) : resolve(freePort(0))))
+    probe.listen(wanted, '127.0.0.1', () => {
       const address = probe.address()
       probe.close(() => {
         if (address && typeof address === 'object') resolve(address.port)

@@ -42,7 +42,7 @@ test('a second start in one process finds address, token, keys and rows of the f
   await expect(fetch(`${first.started.url}/status`)).rejects.toThrow()
 
   const second = await start('twice')
-  expect(second.started).toEqual({ ...first.started, databaseUrl: second.started.databaseUrl })
+  expect(second.started).toEqual(first.started)
   expect(await tokenNames(second.started)).toEqual(['kept', 'first admin token'])
   await second.stop()
 })
@@ -82,6 +82,25 @@ test('functions log in as a role that owns nothing and may read nothing before i
   await expect(client.query('set role postgres')).rejects.toThrow(/permission denied/)
   await client.query('set role cf_operators')
   expect((await client.query('select from tenant')).rowCount).toBe(0)
+  await client.end()
+})
+
+test('dashboards log in with the password of their file, see the tenant, and change nothing', async () => {
+  const secrets = join(root, 'common', 'secrets')
+  const { port } = new URL(server.started.databaseUrl)
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port: Number(port),
+    user: 'cf_dashboards',
+    database: 'postgres',
+    password: readFileSync(join(secrets, 'database-dashboards-password'), 'utf8').trim(),
+  })
+  await client.connect()
+  const { rows } = await client.query('select id, name from tenant')
+  expect(rows).toEqual([{ id: server.started.tenantId, name: 'default' }])
+  await client.query('select * from view_system_deployment_status')
+  await expect(client.query('select from api_token')).rejects.toThrow(/permission denied/)
+  await expect(client.query('delete from system')).rejects.toThrow(/permission denied/)
   await client.end()
 })
 

@@ -117,6 +117,7 @@ async function prepareDatabase(
         tenant: config.tenant,
         adminTokenFile: secrets.adminTokenFile,
       })
+      await database.admitDashboards(session, tenantId)
       return tenantId
     } finally {
       session.release()

@@ -36,10 +36,18 @@ const NAMES = [
   'cf',
   'crystal-forge-agent',
   'crystal-forge-builder',
+  'crystal-forge-dashboards',
   'crystal-forge-server',
   'stig-catalogue',
 ] as const
 type Name = (typeof NAMES)[number]
+
+const PROGRAMS: ReadonlyMap<string, Name> = new Map([
+  ['cli', 'cf'],
+  ['host-agent', 'crystal-forge-agent'],
+  ['builder-agent', 'crystal-forge-builder'],
+  ['server', 'crystal-forge-server'],
+])
 
 /** Calls a Nix program on `packages.nix`. Builds run without a sandbox, on the programs of this machine; nothing is fetched. */
 async function callNix(program: string, args: readonly string[], timeoutMs: number): Promise<string> {
@@ -115,6 +123,15 @@ describe.skipIf(why !== '')(`packages of the flake ${why}`, () => {
     }
   }, 120_000)
 
+  it('has every dashboard', () => {
+    const share = path.join(built['crystal-forge-dashboards'], 'share/crystal-forge/dashboards')
+    for (const file of readdirSync(path.join(root, 'dashboards')))
+      expect([file, readFileSync(path.join(share, file), 'utf8')]).toEqual([
+        file,
+        readFileSync(path.join(root, 'dashboards', file), 'utf8'),
+      ])
+  })
+
   it('has the catalogue whole, under the digest that TypeScript computes', async () => {
     const share = path.join(built['stig-catalogue'], 'share/crystal-forge')
     const { stdout } = await promisify(execFile)('diff', [
@@ -157,11 +174,12 @@ describe.skipIf(why !== '')(`what a package is made of ${why}`, () => {
     ['host-agent/src/main.ts', ['crystal-forge-agent']],
     ['builder-agent/src/main.ts', ['crystal-forge-builder']],
     ['functions/routes.ts', ['crystal-forge-server']],
+    ['dashboards/fleet.json', ['crystal-forge-dashboards']],
     ['migrations/0001_foundation.sql', ['crystal-forge-server']],
     ['catalogue/cci.json', ['crystal-forge-server', 'stig-catalogue']],
     ['packages/aws/src/index.ts', ['crystal-forge-builder', 'crystal-forge-server']],
-    ['packages/protocol/src/index.ts', NAMES.filter((name) => name !== 'stig-catalogue')],
-    ['scripts/build.ts', NAMES.filter((name) => name !== 'stig-catalogue')],
+    ['packages/protocol/src/index.ts', [...PROGRAMS.values()].sort()],
+    ['scripts/build.ts', [...PROGRAMS.values()].sort()],
   ])('a change in %s is a change of %j', async (file, changed) => {
     const at = path.join(copy, file)
     const text = readFileSync(at, 'utf8')
@@ -208,13 +226,6 @@ describe.skipIf(why !== '')(`what a package is made of ${why}`, () => {
       .parse(Object.fromEntries(NAMES.map((name, at) => [name, drvs[at]])))
   }
 })
-
-const PROGRAMS: ReadonlyMap<string, Name> = new Map([
-  ['cli', 'cf'],
-  ['host-agent', 'crystal-forge-agent'],
-  ['builder-agent', 'crystal-forge-builder'],
-  ['server', 'crystal-forge-server'],
-])
 
 const OTHER = `sha512-${Buffer.alloc(64, 7).toString('base64')}`
 

@@ -6,7 +6,7 @@ let
   module = ../../nix/modules/crystal-forge;
   # Names in place of packages: what is built is not the matter here.
   programs = {
-    services.crystal-forge.packages = lib.genAttrs [ "server" "builder" "agent" "cf" ] (name: (import ./lib/pkgs.nix { lib = import ./lib; }).${if name == "cf" then "cf" else "crystal-forge-${name}"});
+    services.crystal-forge.packages = lib.genAttrs [ "server" "builder" "agent" "cf" "dashboards" ] (name: (import ./lib/pkgs.nix { lib = import ./lib; }).${if name == "cf" then "cf" else "crystal-forge-${name}"});
   };
   evaluate = config: (world.evaluate [ module programs { _file = "site.nix"; inherit config; } ]).config;
   own = one: lib.hasPrefix "crystal-forge" one;

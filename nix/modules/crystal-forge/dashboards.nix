@@ -3,7 +3,6 @@ let
   cfg = config.services.crystal-forge;
   inherit (cfg) dashboards;
   inherit (dashboards) datasource;
-  folder = ../../../dashboards;
   localRole = cfg.server.enable && cfg.local-database;
   # Grafana wants HOST:PORT, or the directory of the socket.
   url = if lib.hasPrefix "/" datasource.host then datasource.host else "${datasource.host}:${toString datasource.port}";
@@ -25,18 +24,19 @@ in
         enable = true;
         datasources.settings.datasources = [({
           inherit (datasource) name user database;
-          type = "postgres";
+          type = "grafana-postgresql-datasource";
           uid = "crystal-forge-postgres";
           inherit url;
-          jsonData = { sslmode = datasource.sslMode; postgresVersion = 1800; };
+          jsonData = { inherit (datasource) database; sslmode = datasource.sslMode; postgresVersion = 1800; };
           editable = false;
         } // lib.optionalAttrs (datasource.passwordFile != null) {
           secureJsonData.password = "$__file{/run/credentials/grafana.service/crystal-forge-password}";
         })];
-        dashboards.settings.providers = lib.mkIf (builtins.pathExists folder) [{
+        dashboards.settings.providers = [{
           name = "Crystal Forge";
+          folder = "Crystal Forge";
           inherit (dashboards.grafana) disableDeletion;
-          options.path = folder;
+          options.path = "${cfg.packages.dashboards}/share/crystal-forge/dashboards";
         }];
       };
     };
@@ -45,7 +45,8 @@ in
       serviceConfig.LoadCredential = lib.optional (datasource.passwordFile != null) "crystal-forge-password:${datasource.passwordFile}";
     };
 
-    services.postgresql.authentication = lib.mkIf localRole (lib.mkBefore "local ${datasource.database} ${datasource.user} ${if datasource.passwordFile == null then "peer" else "scram-sha-256"}\n");
+    # Before the line for everybody else, which asks for a password: the first that fits decides.
+    services.postgresql.authentication = lib.mkIf localRole (lib.mkOrder 400 "local ${datasource.database} ${datasource.user} ${if datasource.passwordFile == null then "peer" else "scram-sha-256"}\n");
 
     # After the server, whose schema holds the role that may read the views.
     systemd.services.crystal-forge-grafana-db-init = lib.mkIf localRole {
@@ -54,15 +55,23 @@ in
       after = [ "crystal-forge-server.service" ];
       requires = [ "crystal-forge-server.service" ];
       path = [ config.services.postgresql.package pkgs.coreutils ];
+      # The tenant is the last that the server makes at its first start.
       script = ''
-        until psql --no-psqlrc --dbname ${lib.escapeShellArg datasource.database} --tuples-only --command "select 1 from pg_roles where rolname = 'cf_dashboards'" | grep -q 1; do sleep 1; done
-        psql --no-psqlrc --set ON_ERROR_STOP=1 --quiet --dbname ${lib.escapeShellArg datasource.database} <<'SQL'
-        select 'create role "${datasource.user}" login' where not exists (select from pg_roles where rolname = '${datasource.user}') \gexec
+        ask() { psql --no-psqlrc --dbname ${lib.escapeShellArg datasource.database} "$@"; }
+        known() { ask --tuples-only --set tenant=${lib.escapeShellArg cfg.server.tenant} <<< "select 1 from tenant where name = :'tenant'" 2>/dev/null | grep -q 1; }
+        until known; do sleep 1; done
+        ask --set ON_ERROR_STOP=1 --quiet --set role=${lib.escapeShellArg datasource.user} --set tenant=${lib.escapeShellArg cfg.server.tenant} <<'SQL'
+        select format('create role %I login', :'role') where not exists (select from pg_roles where rolname = :'role') \gexec
         ${lib.optionalString (datasource.passwordFile != null) ''
+          -- What fails is logged with its statement, and this one holds a secret.
+          set log_min_error_statement = panic;
+          set log_statement = none;
           \set password `cat "$CREDENTIALS_DIRECTORY/password"`
-          alter role "${datasource.user}" password :'password';
+          alter role :"role" password :'password';
         ''}
-        grant cf_dashboards to "${datasource.user}";
+        grant cf_dashboards to :"role";
+        insert into dashboard_login (login, tenant) select :'role', id from tenant where name = :'tenant'
+        on conflict (login) do update set tenant = excluded.tenant;
         SQL
       '';
       serviceConfig = import ./hardening.nix // {

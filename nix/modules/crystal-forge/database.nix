@@ -43,6 +43,9 @@ in
       script = if database.passwordFile == null then "psql --no-psqlrc --command 'select 1' >/dev/null" else ''
         # The password goes through a file descriptor, never through a command line.
         psql --no-psqlrc --set ON_ERROR_STOP=1 --quiet <<'SQL'
+        -- What fails is logged with its statement, and this one holds a secret.
+        set log_min_error_statement = panic;
+        set log_statement = none;
         \set password `cat "$CREDENTIALS_DIRECTORY/password"`
         alter role "${database.user}" with login password :'password';
         SQL

@@ -72,6 +72,7 @@ in
       builder = package "crystal-forge-builder" "the builder";
       agent = package "crystal-forge-agent" "the agent";
       cf = package "cf" "the command line";
+      dashboards = package "crystal-forge-dashboards" "the dashboards";
     };
 
     database = {
@@ -110,7 +111,7 @@ in
           description = "As `services.crystal-forge.database.port`, for the datasource.";
         };
         database = alias "services.crystal-forge.database.name" cfg.database.name;
-        user = str "grafana" "Role of Grafana, which can read the dashboards' views and nothing else.";
+        user = str "grafana" "Role of Grafana, which reads what dashboards show and nothing else. Made and bound to `server.tenant` when the database is on this machine.";
         passwordFile = maybe types.path "File with the password of that role.";
         sslMode = option (types.enum [ "disable" "require" "verify-ca" "verify-full" ]) "disable" "How Grafana checks the database.";
       };

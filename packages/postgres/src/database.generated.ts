@@ -111,6 +111,22 @@ export interface BuilderList {
   systems: string[] | null;
 }
 
+export interface BuilderLoad {
+  active: boolean | null;
+  avg_seconds_24h: Numeric | null;
+  failed_24h: number | null;
+  held_jobs: number | null;
+  isolation: string | null;
+  last_seen_at: Timestamp | null;
+  name: string | null;
+  nix_version: string | null;
+  scanner: string | null;
+  silent_seconds: number | null;
+  succeeded_24h: number | null;
+  systems: string | null;
+  what: string | null;
+}
+
 export interface CacheList {
   created_at: Timestamp | null;
   nar_size: number | null;
@@ -231,6 +247,11 @@ export interface Cve {
   tenant_id: string;
 }
 
+export interface DashboardLogin {
+  login: string;
+  tenant: string;
+}
+
 export interface Deployment {
   commit_id: string | null;
   created_at: Generated<Timestamp>;
@@ -284,6 +305,36 @@ export interface DerivationList {
   system: string | null;
 }
 
+export interface DerivationStatus {
+  attempts: number | null;
+  built_at: Timestamp | null;
+  commit_id: string | null;
+  configuration: string | null;
+  configuration_id: string | null;
+  derivation_at: Timestamp | null;
+  derivation_id: string | null;
+  display_order: number | null;
+  drv_path: string | null;
+  duration_ms: number | null;
+  error: string | null;
+  evaluated_at: Timestamp | null;
+  evaluation_id: string | null;
+  is_success: boolean | null;
+  is_terminal: boolean | null;
+  status_description: string | null;
+  status_id: number | null;
+  status_name: string | null;
+}
+
+export interface DerivationStatuses {
+  description: string | null;
+  display_order: number | null;
+  id: number | null;
+  is_success: boolean | null;
+  is_terminal: boolean | null;
+  name: string | null;
+}
+
 export interface EnrollToken {
   created_at: Generated<Timestamp>;
   created_by: string;
@@ -332,6 +383,7 @@ export interface Evaluation {
   evaluator: string;
   facts: Generated<Json>;
   id: Generated<string>;
+  rule_states: Generated<Json | null>;
   state: string;
   stig_report: Json | null;
   tenant_id: string;
@@ -442,6 +494,60 @@ export interface FlakeList {
   systems: number | null;
 }
 
+export interface FleetDay {
+  agent_versions: number;
+  behind: number;
+  day: string;
+  deployed_commits: number;
+  evaluated_commits: number;
+  fips: number;
+  never_seen: number;
+  new_commits: number;
+  no_evaluation: number;
+  offline: number;
+  outdated_agents: number;
+  recorded_at: Generated<Timestamp>;
+  reporting: number;
+  seconds_to_deploy: number | null;
+  secure_boot: number;
+  selinux: number;
+  systems: number;
+  tenant_id: string;
+  tpm: number;
+  up_to_date: number;
+  updated_systems: number;
+}
+
+export interface FleetTrend {
+  agent_versions: number | null;
+  behind: number | null;
+  day: string | null;
+  deployed_commits: number | null;
+  evaluated_commits: number | null;
+  fips: number | null;
+  fips_percent: Numeric | null;
+  never_seen: number | null;
+  new_commits: number | null;
+  no_evaluation: number | null;
+  offline: number | null;
+  outdated_agents: number | null;
+  recorded_at: Timestamp | null;
+  reporting: number | null;
+  seconds_to_deploy: number | null;
+  secure_boot: number | null;
+  secure_boot_percent: Numeric | null;
+  selinux: number | null;
+  selinux_percent: Numeric | null;
+  systems: number | null;
+  tenant_id: string | null;
+  tpm: number | null;
+  tpm_percent: Numeric | null;
+  up_to_date: number | null;
+  up_to_date_percent: Numeric | null;
+  updated_percent: Numeric | null;
+  updated_systems: number | null;
+}
+
 export interface Heartbeat {
   beats: number;
   day: string;
@@ -480,6 +586,75 @@ export interface HookList {
   id: string | null;
   path: string | null;
   provider: string | null;
+}
+
+export interface HostControlFacts {
+  about_running: boolean | null;
+  age_seconds: number | null;
+  collected_at: Timestamp | null;
+  environment: string | null;
+  hostname: string | null;
+}
+
+export interface HostDetail {
+  agent_version: string | null;
+  assurance: string | null;
+  booted_path: string | null;
+  build_state: string | null;
+  commits_behind: number | null;
+  configuration: string | null;
+  cpu: string | null;
+  current_path: string | null;
+  desired_path: string | null;
+  desired_rev: string | null;
+  environment: string | null;
+  error: string | null;
+  failed_unit_count: number | null;
+  failed_units: string | null;
+  fips: boolean | null;
+  flake: string | null;
+  generation: number | null;
+  health: string | null;
+  hostname: string | null;
+  ip_address: string | null;
+  kernel: string | null;
+  memory_bytes: number | null;
+  nixos_version: string | null;
+  not_persisted: boolean | null;
+  policy: string | null;
+  profile_path: string | null;
+  reboot_needed: boolean | null;
+  running_rev: string | null;
+  running_scan_state: string | null;
+  secure_boot: boolean | null;
+  seen_at: Timestamp | null;
+  tpm: boolean | null;
+  verdict: string | null;
+}
+
+export interface HostPresence {
+  beats: number | null;
+  day: string | null;
+  first_at: Timestamp | null;
+  hostname: string | null;
+  last_at: Timestamp | null;
+}
+
+export interface HostRuleState {
+  environment: string | null;
+  hostname: string | null;
+  rule_id: string | null;
+  state: string | null;
+}
+
+export interface HostStateHistory {
+  assurance: string | null;
+  change_reason: string | null;
+  collected_at: Timestamp | null;
+  commit: string | null;
+  current_path: string | null;
+  hostname: string | null;
+  received_at: Timestamp | null;
 }
 
 export interface Job {
@@ -539,6 +714,21 @@ export interface JobList {
   started_at: Timestamp | null;
   state: string | null;
   subject: string | null;
+}
+
+export interface JobOutcome {
+  attempt: number | null;
+  builder: string | null;
+  created_at: Timestamp | null;
+  failure_class: string | null;
+  failure_message: string | null;
+  finished_at: Timestamp | null;
+  id: string | null;
+  kind: string | null;
+  started_at: Timestamp | null;
+  state: string | null;
+  took_seconds: Numeric | null;
+  waited_seconds: Numeric | null;
 }
 
 export interface Outbox {
@@ -604,6 +794,16 @@ export interface StateList {
   received_at: Timestamp | null;
   report_id: string | null;
   system_id: string | null;
+}
+
+export interface StatementWaiting {
+  author: string | null;
+  collected_at: Timestamp | null;
+  expires_at: Timestamp | null;
+  holds: boolean | null;
+  hostname: string | null;
+  rule_id: string | null;
+  source: string | null;
 }
 
 export interface StorePath {
@@ -769,6 +969,153 @@ export interface Tenant {
   tenant_id: Generated<string | null>;
 }
 
+export interface ViewBuildableDerivations {
+  active_workers: number | null;
+  derivation_name: string | null;
+  derivation_path: string | null;
+  derivation_type: string | null;
+  id: string | null;
+  nixos_commit_ts: Timestamp | null;
+  nixos_id: string | null;
+  queue_position: number | null;
+  status_id: number | null;
+}
+
+export interface ViewCommitBuildStatus {
+  all_statuses: string | null;
+  avg_evaluation_duration_seconds: Numeric | null;
+  commit_attempt_count: number | null;
+  commit_build_description: string | null;
+  commit_build_status: string | null;
+  commit_id: string | null;
+  commit_timestamp: Timestamp | null;
+  derivation_attempt_count: number | null;
+  derivation_completed_at: Timestamp | null;
+  derivation_id: string | null;
+  derivation_name: string | null;
+  derivation_path: string | null;
+  derivation_scheduled_at: Timestamp | null;
+  derivation_started_at: Timestamp | null;
+  derivation_status: string | null;
+  derivation_status_description: string | null;
+  derivation_type: string | null;
+  error_message: string | null;
+  evaluation_duration_ms: number | null;
+  failed_derivations: number | null;
+  flake_name: string | null;
+  git_commit_hash: string | null;
+  in_progress_derivations: number | null;
+  is_success: boolean | null;
+  is_terminal: boolean | null;
+  max_derivation_attempts: number | null;
+  nixos_derivations: number | null;
+  package_derivations: number | null;
+  pname: string | null;
+  repo_url: string | null;
+  short_hash: string | null;
+  successful_derivations: number | null;
+  total_derivations: number | null;
+  version: string | null;
+}
+
+export interface ViewCommitDeploymentTimeline {
+  commit_id: string | null;
+  commit_timestamp: Timestamp | null;
+  currently_deployed_systems: number | null;
+  currently_deployed_systems_list: string | null;
+  deployed_systems: string | null;
+  evaluated_targets: string | null;
+  evaluation_statuses: string | null;
+  first_deployment: Timestamp | null;
+  flake_id: string | null;
+  flake_name: string | null;
+  git_commit_hash: string | null;
+  last_deployment: Timestamp | null;
+  short_hash: string | null;
+  successful_evaluations: number | null;
+  total_evaluations: number | null;
+  total_systems_deployed: number | null;
+}
+
+export interface ViewCommitNixosTable {
+  commit_id: string | null;
+  commit_timestamp: Timestamp | null;
+  derivation_name: string | null;
+  derivation_status: string | null;
+  failed: number | null;
+  flake_name: string | null;
+  git_commit_hash: string | null;
+  in_progress: number | null;
+  progress_pct: Numeric | null;
+  short_hash: string | null;
+  status_order: number | null;
+  successful: number | null;
+  total: number | null;
+}
+
+export interface ViewComplianceTrend7d {
+  compliance_percentage: Numeric | null;
+  daily_change: Numeric | null;
+  snapshot_date: string | null;
+  systems_behind: number | null;
+  systems_up_to_date: number | null;
+  total_systems: number | null;
+}
+
+export interface ViewConfigTimeline {
+  Config: string | null;
+  flake_name: string | null;
+  time: Timestamp | null;
+}
+
+export interface ViewCveTrends7d {
+  avg_critical: Numeric | null;
+  avg_high: Numeric | null;
+  avg_vulnerabilities: Numeric | null;
+  scan_date: string | null;
+  targets_scanned: number | null;
+  total_critical: Numeric | null;
+  total_high: Numeric | null;
+  total_vulnerabilities: Numeric | null;
+}
+
+export interface ViewDerivationStatusBreakdown {
+  avg_attempts: Numeric | null;
+  avg_duration_seconds: Numeric | null;
+  count_last_24h: number | null;
+  is_success: boolean | null;
+  is_terminal: boolean | null;
+  newest_scheduled: Timestamp | null;
+  nixos_count: number | null;
+  oldest_scheduled: Timestamp | null;
+  package_count: number | null;
+  percentage_of_total: Numeric | null;
+  status_description: string | null;
+  status_name: string | null;
+  total_count: number | null;
+}
+
+export interface ViewFlakeRecentCommits {
+  age_interval: object | null;
+  attempt_count: number | null;
+  attempt_status: string | null;
+  commit: string | null;
+  commit_timestamp: Timestamp | null;
+  flake: string | null;
+  minutes_since_commit: number | null;
+}
+
+export interface ViewSecurityTrend30d {
+  fips_percentage: Numeric | null;
+  outdated_agent_count: number | null;
+  secure_boot_percentage: Numeric | null;
+  selinux_percentage: Numeric | null;
+  snapshot_date: string | null;
+  total_systems: number | null;
+  tpm_percentage: Numeric | null;
+  unique_agent_versions: number | null;
+}
+
 export interface ViewSystemDeploymentStatus {
   commits_behind: number | null;
   current_commit_hash: string | null;
@@ -791,6 +1138,16 @@ export interface ViewSystemHeartbeatStatus {
   minutes_since_last_activity: number | null;
   most_recent_activity: Timestamp | null;
   status_description: string | null;
+}
+
+export interface ViewVelocityTrend14d {
+  avg_eval_to_deploy_hours: Numeric | null;
+  commits_deployed_today: number | null;
+  commits_evaluated_today: number | null;
+  deployment_rate_percentage: Numeric | null;
+  new_commits_today: number | null;
+  snapshot_date: string | null;
+  systems_updated_today: number | null;
 }
 
 export interface Waiver {
@@ -822,6 +1179,19 @@ export interface WaiverNotice {
   waiver_id: string;
 }
 
+export interface WaiverStanding {
+  approver: string | null;
+  author: string | null;
+  changed_at: Timestamp | null;
+  expires_at: Timestamp | null;
+  name: string | null;
+  rule_count: number | null;
+  rules: string | null;
+  scope: string | null;
+  state: string | null;
+  type: string | null;
+}
+
 export interface WaiverTransition {
   at: Generated<Timestamp>;
   expires_at: Timestamp | null;
@@ -844,6 +1214,7 @@ export interface DB {
   builder: Builder;
   builder_key: BuilderKey;
   builder_list: BuilderList;
+  builder_load: BuilderLoad;
   cache_list: CacheList;
   closure: Closure;
   commit: Commit;
@@ -854,9 +1225,12 @@ export interface DB {
   control_evidence_decision: ControlEvidenceDecision;
   control_facts: ControlFacts;
   cve: Cve;
+  dashboard_login: DashboardLogin;
   deployment: Deployment;
   derivation: Derivation;
   derivation_list: DerivationList;
+  derivation_status: DerivationStatus;
+  derivation_statuses: DerivationStatuses;
   enroll_token: EnrollToken;
   environment: Environment;
   environment_list: EnvironmentList;
@@ -868,13 +1242,21 @@ export interface DB {
   finding_list: FindingList;
   flake: Flake;
   flake_list: FlakeList;
+  fleet_day: FleetDay;
+  fleet_trend: FleetTrend;
   heartbeat: Heartbeat;
   hook: Hook;
   hook_delivery: HookDelivery;
   hook_list: HookList;
+  host_control_facts: HostControlFacts;
+  host_detail: HostDetail;
+  host_presence: HostPresence;
+  host_rule_state: HostRuleState;
+  host_state_history: HostStateHistory;
   job: Job;
   job_attempt: JobAttempt;
   job_list: JobList;
+  job_outcome: JobOutcome;
   outbox: Outbox;
   report_receipt: ReportReceipt;
   request_nonce: RequestNonce;
@@ -882,6 +1264,7 @@ export interface DB {
   schema_migration: SchemaMigration;
   schema_repeatable: SchemaRepeatable;
   state_list: StateList;
+  statement_waiting: StatementWaiting;
   store_path: StorePath;
   system: System;
   system_current: SystemCurrent;
@@ -890,9 +1273,21 @@ export interface DB {
   system_state: SystemState;
   system_verdict: SystemVerdict;
   tenant: Tenant;
+  view_buildable_derivations: ViewBuildableDerivations;
+  view_commit_build_status: ViewCommitBuildStatus;
+  view_commit_deployment_timeline: ViewCommitDeploymentTimeline;
+  view_commit_nixos_table: ViewCommitNixosTable;
+  view_compliance_trend_7d: ViewComplianceTrend7d;
+  view_config_timeline: ViewConfigTimeline;
+  view_cve_trends_7d: ViewCveTrends7d;
+  view_derivation_status_breakdown: ViewDerivationStatusBreakdown;
+  view_flake_recent_commits: ViewFlakeRecentCommits;
+  view_security_trend_30d: ViewSecurityTrend30d;
   view_system_deployment_status: ViewSystemDeploymentStatus;
   view_system_heartbeat_status: ViewSystemHeartbeatStatus;
+  view_velocity_trend_14d: ViewVelocityTrend14d;
   waiver: Waiver;
   waiver_notice: WaiverNotice;
+  waiver_standing: WaiverStanding;
   waiver_transition: WaiverTransition;
 }

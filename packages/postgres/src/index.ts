@@ -94,6 +94,7 @@ export {
   forgetOld,
   hintAgain,
   pollFlakes,
+  recordFleetDay,
   scanAgain,
   turnNoncePartitions,
 } from './sweep.ts'

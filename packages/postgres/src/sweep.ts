@@ -113,6 +113,12 @@ export async function forgetOld(
   }
 }
 
+/** Writes down how the fleet stands today, unless that was done in the last quarter of an hour. Returns whether it was. */
+export async function recordFleetDay(transaction: Database): Promise<boolean> {
+  const { rows } = await transaction.query<{ recorded: boolean }>('select record_fleet_day() as recorded')
+  return rows[0]?.recorded === true
+}
+
 /** Partitions of the replay memory for the hours to come; those whose rows have all expired are dropped. */
 export async function turnNoncePartitions(database: Database): Promise<{ created: number; dropped: number }> {
   const { rows } = await database.query<{ created: number; dropped: number }>(

@@ -12,7 +12,7 @@ let
     meta.mainProgram = name;
   };
   names = [
-    "aide" "attic-client" "audit" "bash" "busybox" "coreutils" "crystal-forge-agent" "crystal-forge-builder" "crystal-forge-server"
+    "aide" "attic-client" "audit" "bash" "busybox" "coreutils" "crystal-forge-agent" "crystal-forge-builder" "crystal-forge-dashboards" "crystal-forge-server"
     "cf" "git" "gnutar" "hello" "inetutils" "jq" "libpwquality" "nix" "nodejs_24" "opencryptoki" "opensc" "openssh" "pam" "pam_p11" "postgresql" "shadow" "systemd"
     "util-linux" "vlock" "vulnix" "zstd"
   ];
