@@ -91,8 +91,11 @@ type Side = {
 
 async function ours(admin: pg.Pool, url: string): Promise<Side> {
   const session = await admin.connect()
-  await migrate(session, await readMigrations(join(import.meta.dirname, '../migrations')))
-  session.release()
+  try {
+    await migrate(session, await readMigrations(join(import.meta.dirname, '../migrations')))
+  } finally {
+    session.release()
+  }
   const hosts = Array.from({ length: HOSTS }, (_, at) => ({ hostname: `host-${at}`, ...generateKeyPair() }))
   await admin.query(
     `with t as (insert into tenant (name) values ('bench') returning id),
