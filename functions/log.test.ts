@@ -15,6 +15,13 @@ test('whatever stands in a field, a line stays one line that steers no terminal'
   expect(JSON.parse(line)).toMatchObject({ level: 'warn', message: 'refused', more: [hostile] })
 })
 
+test('no field takes the place of what filters look for', () => {
+  const line: unknown = JSON.parse(
+    logged('refused', { message: 'no', level: 'debug', program: 'other', at: 'never' }),
+  )
+  expect(line).toMatchObject({ message: 'refused', level: 'warn', program: 'server' })
+})
+
 test('an error is logged with what caused it', () => {
   const error = new Error('could not build', { cause: new Error('no space') })
   expect(JSON.parse(logged('failed', { error }))['error']).toMatch(

@@ -19,13 +19,18 @@ export function jsonLog(program: string, options: JsonLogOptions = {}): Log {
   return (level, message, fields = {}) => {
     const at = new Date()
     const measured = metrics.filter((name) => typeof fields[name] === 'number')
-    const line = {
+    const own = {
       level,
       at: at.toISOString(),
       program,
       ...(deployedAs === undefined ? {} : { function: deployedAs }),
       message,
+    }
+    const line = {
+      ...own,
       ...readable(fields),
+      // Filters look for these: a field of the same name must not take their place.
+      ...own,
       ...(measured.length === 0 ? {} : { _aws: embeddedMetrics(at, whose, measured) }),
     }
     write(`${JSON.stringify(line).replace(STEERING, escaped)}\n`)

@@ -46,7 +46,7 @@ async function relayBatch(transaction: Database, { queues, log }: Relay): Promis
     if (mine.length === 0) continue
     const refused = await sendAll(queues[kind], mine)
     for (const { code, message } of refused.values())
-      log('warn', 'the queue refused a hint', { kind, code, message })
+      log('warn', 'the queue refused a hint', { kind, code, why: message })
     sent.push(...mine.filter((_, index) => !refused.has(index)).map(({ id }) => id))
   }
   if (sent.length > 0) await hintsSent(transaction, sent)

@@ -54,6 +54,8 @@ test.each(['runbook.md', 'deploy.md'])(
       const { code, out } = await cf([...words, '--help'])
       expect(code, line).toBe(0)
       expect(out.split('\n')[0], line).toContain(`(cf ${words[0]}`)
+      // A second word that is no command leaves the help at the first one, which lists those that are.
+      expect(words.length > 1 && out.includes('\nCOMMANDS'), line).toBe(false)
       for (const flag of line.match(/--[a-z-]+/g) ?? []) expect(out, line).toContain(flag)
     }
   },
