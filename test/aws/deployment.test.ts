@@ -13,9 +13,9 @@ import {
   renderPublicKey,
 } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { post } from '../postgres/agent-fleet.ts'
 import { type OwnPostgres, startOwnPostgres } from '../postgres/own-postgres.ts'
 import { needs } from './capabilities.ts'
+import { getEvent } from './functions.ts'
 import { buildBundles, type Instance, startInstance } from './lambda.ts'
 import { openTarget, type Target } from './target.ts'
 
@@ -244,15 +244,8 @@ describe('migrations', () => {
       SEALING_KEY_FILE: join(directory, 'seal.key'),
     })
     const list = async (authorization: string): Promise<number> => {
-      const event = post('/v1/tokens', { authorization }, Buffer.alloc(0))
-      const { http } = event.requestContext
-      const request = { ...event.requestContext, http: { ...http, method: 'GET' } }
-      const answer = (await instance.invoke({
-        ...event,
-        routeKey: 'GET /v1/tokens',
-        requestContext: request,
-      })) as { statusCode: number }
-      return answer.statusCode
+      const answer = await instance.invoke(getEvent('/v1/tokens', { authorization }))
+      return (answer as { statusCode: number }).statusCode
     }
     expect(await list(`Bearer ${await secretText(first.tokenArn)}`)).toBe(200)
     expect(await list(`Bearer cf_${randomBytes(32).toString('base64url')}`)).toBe(401)

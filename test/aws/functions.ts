@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { HttpHandler } from '@crystal-forge/functions/http-api.ts'
 import type { Place } from '../pipeline/world.ts'
 import { AUTHORITY, LEASE_S } from '../pipeline/world.ts'
-import { databaseEnvironment } from '../postgres/agent-fleet.ts'
+import { databaseEnvironment, post } from '../postgres/agent-fleet.ts'
 import { buildBundles, type Instance, startInstance } from './lambda.ts'
 import type { MadeQueue } from './naming.ts'
 import type { Target } from './target.ts'
@@ -19,7 +19,9 @@ const ROLES = {
   'relay-outbox': 'cf_scheduler',
   sweep: 'cf_scheduler',
   status: 'cf_status',
+  'original-wire': 'cf_ingest',
 } as const
+export const DEPLOYED = Object.keys(ROLES) as readonly Deployed[]
 export type Deployed = keyof typeof ROLES
 
 export type Deployment = {
@@ -95,6 +97,30 @@ export function asHandler(instance: Instance, stage = 'prod'): HttpHandler {
     // What the function wrote says why, and nobody else would.
     if (answer.statusCode === 500) process.stderr.write(instance.log())
     return answer
+  }
+}
+
+/** A `GET`, as API Gateway hands it to a function. */
+export function getEvent(path: string, headers: Readonly<Record<string, string>> = {}): object {
+  const event = post(path, { host: AUTHORITY, ...headers }, Buffer.alloc(0))
+  const { body: _, ...rest } = event
+  const { http } = event.requestContext
+  const requestContext = { ...event.requestContext, http: { ...http, method: 'GET' } }
+  return { ...rest, routeKey: `GET ${path}`, isBase64Encoded: false, requestContext }
+}
+
+/** What a rule of EventBridge hands to a function every minute. */
+export function scheduleEvent(now: Date = new Date()): object {
+  return {
+    version: '0',
+    id: randomUUID(),
+    'detail-type': 'Scheduled Event',
+    source: 'aws.events',
+    account: '000000000000',
+    time: now.toISOString(),
+    region: 'us-east-1',
+    resources: ['arn:aws:events:us-east-1:000000000000:rule/every-minute'],
+    detail: {},
   }
 }
 
