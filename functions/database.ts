@@ -79,7 +79,8 @@ export function openDatabase(config: DatabaseConfig, applicationName: string): P
         : { ca: authorities(config.caFile, config.behindProxy), servername: config.host },
     max: config.connectionsMax,
     applicationName,
-    statementTimeoutMs: 20_000,
+    statementTimeoutMs: STATEMENT_MS,
+    answerTimeoutMs: STATEMENT_MS + 2_000,
     namedStatements: !config.behindProxy,
   })
 }
@@ -110,3 +111,6 @@ function password(config: DatabaseConfig): string | (() => Promise<string>) | un
       return async () => readFileSync(config.passwordFile ?? '', 'utf8').trim()
   }
 }
+
+/** The caller has waited long enough by then; API Gateway gives up after 30 s. */
+const STATEMENT_MS = 20_000

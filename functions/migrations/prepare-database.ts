@@ -22,6 +22,7 @@ export type Preparation = {
  */
 export async function prepareDatabase(parts: Preparation): Promise<Prepared> {
   const session = await parts.database.connect()
+  let failed = true
   try {
     const { applied, views, notices } = await migrate(session, parts.migrations)
     for (const notice of notices) parts.log('warn', notice)
@@ -31,9 +32,11 @@ export async function prepareDatabase(parts: Preparation): Promise<Prepared> {
     if (!/^cf_[A-Za-z0-9_-]{43}$/.test(token))
       throw new Error(`the secret ${parts.adminTokenSecretArn} holds no token (cf_ and 43 letters)`)
     await ensureFirstTenant(session, { tenant: parts.tenant, tokenSha256: tokenDigest(token) })
+    failed = false
     return { applied: applied.length, views: views.length }
   } finally {
-    session.release()
+    // The next try gets a session without a past.
+    session.release(failed)
   }
 }
 

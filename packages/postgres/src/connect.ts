@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { refuseReadOnly } from './server-gone.ts'
 
 /** Where a database is and how to prove who we are. */
 export type ConnectOptions = {
@@ -18,6 +19,11 @@ export type ConnectOptions = {
   /** Seen in pg_stat_activity. */
   readonly applicationName?: string
   readonly statementTimeoutMs?: number
+  /**
+   * How long to wait for an answer, more than the server gives a statement; absent: for ever. A server that vanished
+   * without a word sends none, and its connection would be kept for a quarter of an hour.
+   */
+  readonly answerTimeoutMs?: number
   /** False: queries lose their names, so that nothing stays prepared in a session. */
   readonly namedStatements?: boolean
   /** Told of connections that broke while idle. The pool replaces them by itself. */
@@ -40,7 +46,7 @@ export type Database = Pick<pg.ClientBase, 'query'>
 /**
  * A pool whose values are safe to compute with: int8 is a number and never a rounded one (a value beyond 2^53 fails its
  * query), timestamptz a Date, json and jsonb parsed, numeric, date and timestamp text. Opens no connection until
- * the first query.
+ * the first query, and keeps none to a server that takes no changes: see server-gone.ts.
  */
 export function connect(options: ConnectOptions): pg.Pool {
   const pool = new pg.Pool({
@@ -56,6 +62,9 @@ export function connect(options: ConnectOptions): pg.Pool {
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
+    maxLifetimeSeconds: LIFETIME_S,
+    onConnect: refuseReadOnly,
     keepAlive: true,
     allowExitOnIdle: true,
     types: { getTypeParser: typeParser },
@@ -138,3 +147,5 @@ const STATEMENT_TIMEOUT_MS = 25_000
 /** A transaction that waits for its program holds locks that others wait for. */
 const IDLE_IN_TRANSACTION_MS = 60_000
 const CONNECT_TIMEOUT_MS = 10_000
+/** What only reads would not notice that the name of the database leads to another server by now. */
+const LIFETIME_S = 600

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Database } from './connect.ts'
+import { isReadOnly, isServerGone, isSilence } from './server-gone.ts'
 
 /** What the transaction may see: row-level security reads both settings. */
 export type Scope = {
@@ -14,7 +15,8 @@ export type Scope = {
 /**
  * Runs `work` in one transaction on one connection: committed when it resolves, rolled back when it throws. A deadlock
  * or a serialization failure runs `work` again, a bounded number of times, so it must have no effects outside of the database.
- * When the connection breaks during the commit the outcome is unknown; that error is passed on, never retried.
+ * A connection that turns out to be dead before `work` began is replaced, and so is one to a server that only reads. When
+ * one breaks later, during the commit for instance, the outcome is unknown; that error is passed on, never retried.
  */
 export async function inTransaction<T>(
   pool: pg.Pool,
@@ -25,8 +27,10 @@ export async function inTransaction<T>(
     try {
       return await once(pool, scope, work)
     } catch (error) {
-      if (attempt === ATTEMPTS_MAX || !isConflict(error)) throw error
-      await sleep(conflictPauseMs(attempt, Math.random()))
+      const nothingDone = error instanceof NothingDone
+      if (attempt === ATTEMPTS_MAX || !(nothingDone || isConflict(error)))
+        throw nothingDone ? error.cause : error
+      if (!nothingDone) await sleep(conflictPauseMs(attempt, Math.random()))
     }
   }
 }
@@ -37,7 +41,7 @@ async function once<T>(pool: pg.Pool, scope: Scope, work: (transaction: Database
   client.on('error', ignore)
   let broken = true
   try {
-    await client.query(opening(client, scope))
+    await begin(client, scope)
     const result = await work(client)
     const { command } = await client.query('commit')
     broken = false
@@ -46,11 +50,27 @@ async function once<T>(pool: pg.Pool, scope: Scope, work: (transaction: Database
       throw new Error('the transaction had failed: an error inside it was swallowed')
     return result
   } catch (error) {
-    if (broken) broken = await rollbackFails(client)
-    throw error
+    if (broken) broken = error instanceof NothingDone || isServerGone(error) || (await rollbackFails(client))
+    throw isReadOnly(error) ? new NothingDone(error) : error
   } finally {
     client.off('error', ignore)
     client.release(broken)
+  }
+}
+
+async function begin(client: pg.PoolClient, scope: Scope): Promise<void> {
+  try {
+    await client.query(opening(client, scope))
+  } catch (error) {
+    // Who waited for an answer in vain has no time left for another server.
+    throw isServerGone(error) && !isSilence(error) ? new NothingDone(error) : error
+  }
+}
+
+/** Nothing happened, and another connection may fare better. */
+class NothingDone extends Error {
+  constructor(cause: unknown) {
+    super('nothing was done', { cause })
   }
 }
 
