@@ -61,16 +61,19 @@ async function secretText(arn: string): Promise<string> {
 }
 
 describe('first-secrets', () => {
-  let arns: { sealing: string; job: string; narinfo: string }
+  let arns: { sealing: string; job: string; narinfo: string; exports: string }
   let environment: Record<string, string>
   beforeEach(async () => {
-    const [sealing, job, narinfo] = await Promise.all([1, 2, 3].map(() => target.make.secret()))
-    arns = { sealing: sealing ?? '', job: job ?? '', narinfo: narinfo ?? '' }
+    const [sealing = '', job = '', narinfo = '', exports = ''] = await Promise.all(
+      [1, 2, 3, 4].map(() => target.make.secret()),
+    )
+    arns = { sealing, job, narinfo, exports }
     environment = {
       ...as('first-secrets'),
       SEALING_KEY_SECRET_ARN: arns.sealing,
       JOB_SIGNING_KEY_SECRET_ARN: arns.job,
       NARINFO_KEY_SECRET_ARN: arns.narinfo,
+      EXPORT_SIGNING_KEY_SECRET_ARN: arns.exports,
       CACHE_KEY_NAME: 'cache.example.com-1',
     }
     target.fakeSecrets?.allow(
@@ -82,8 +85,8 @@ describe('first-secrets', () => {
     needs(context, target, 'secretVersionsOnce')
     const three = await Promise.all([1, 2, 3].map(() => start('first-secrets', environment)))
     const done = (await Promise.all(three.map((one) => one.invoke(NO_PAYLOAD)))) as { filled: number }[]
-    expect(done.reduce((sum, { filled }) => sum + filled, 0)).toBe(3)
-    const values = await Promise.all([arns.sealing, arns.job, arns.narinfo].map(secretText))
+    expect(done.reduce((sum, { filled }) => sum + filled, 0)).toBe(4)
+    const values = await Promise.all(Object.values(arns).map(secretText))
 
     const job = parseSeed(await secretText(arns.job))
     const narinfo = parseCacheSecretKey(await secretText(arns.narinfo))
@@ -98,7 +101,7 @@ describe('first-secrets', () => {
     expect(await three[0]?.invoke(NO_PAYLOAD)).toEqual({ filled: 0 })
     const again = await start('first-secrets', environment)
     expect(await again.invoke(NO_PAYLOAD)).toEqual({ filled: 0 })
-    expect(await Promise.all([arns.sealing, arns.job, arns.narinfo].map(secretText))).toEqual(values)
+    expect(await Promise.all(Object.values(arns).map(secretText))).toEqual(values)
   })
 
   test('makes what the functions that need a secret start with', async () => {
@@ -111,6 +114,7 @@ describe('first-secrets', () => {
     const cases = [
       ['webhooks', 'cf_hooks', { SEALING_KEY_SECRET_ARN: arns.sealing }],
       ['builder-jobs', 'cf_builders', { JOB_SIGNING_KEY_SECRET_ARN: arns.job }],
+      ['controls-api', 'cf_controls', { EXPORT_SIGNING_KEY_SECRET_ARN: arns.exports }],
       ['builder-cache', 'cf_cache', { NARINFO_KEY_SECRET_ARN: arns.narinfo }],
     ] as const
     for (const [name, role, secret] of cases) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,9 +10,11 @@ import {
   parseNarInfo,
   renderCacheSecretKey,
   renderPublicKey,
+  renderSeed,
   type SecretSeed,
   signEd25519,
   signRequestTwice,
+  verifyExportManifest,
 } from '@crystal-forge/protocol'
 import type { APIGatewayProxyEventV2 } from 'aws-lambda'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -209,6 +212,35 @@ describe('status', () => {
       await world.rows('alter role cf_status connection limit -1')
     }
     expect((await send(instance, getEvent('/status'))).status).toBe(200)
+  })
+})
+
+describe('controls-api', () => {
+  test('writes a document from the benchmark beside its bundle, and signs the list of all of them', async () => {
+    const { seed, publicKey } = generateKeyPair()
+    const file = join(directory, 'export.key')
+    await writeFile(file, renderSeed(seed))
+    await makeHost(world.database.admin, world.tenant, 'audited-1')
+    const instance = await deployment.start('controls-api', place, { EXPORT_SIGNING_KEY_FILE: file })
+    const authorization = `Bearer ${await addToken(world.database, world.tenant, 'viewer')}`
+
+    const event = getEvent('/v1/exports/cklb?system=audited-1', { authorization })
+    const routeKey = 'GET /v1/exports/{format}'
+    const exported = await send(instance, { ...event, routeKey, pathParameters: { format: 'cklb' } })
+    expect(exported.status).toBe(200)
+    const document = String(exported.body['document'])
+    expect(createHash('sha256').update(document).digest('hex')).toBe(exported.body['sha256'])
+    expect(JSON.parse(document).stigs[0].rules.length).toBeGreaterThan(100)
+
+    const asked = await send(instance, getEvent('/v1/export-manifest?system=audited-1', { authorization }))
+    const signer = { keyId: keyId(publicKey), publicKey, role: 'exports', person: 'exports' }
+    expect(verifyExportManifest(asked.body['envelope'], [signer])).toMatchObject({
+      ok: true,
+      manifest: { tenant: world.tenant },
+    })
+    expect(await world.rows(`select count(*)::int from audit_event where type = 'control.exported'`)).toEqual(
+      [{ count: 2 }],
+    )
   })
 })
 

@@ -100,13 +100,14 @@ export function asHandler(instance: Instance, stage = 'prod'): HttpHandler {
   }
 }
 
-/** A `GET`, as API Gateway hands it to a function. */
-export function getEvent(path: string, headers: Readonly<Record<string, string>> = {}): object {
+/** A `GET` of a path with an optional query, as API Gateway hands it to a function. */
+export function getEvent(target: string, headers: Readonly<Record<string, string>> = {}): object {
+  const [path = '', rawQueryString = ''] = target.split('?')
   const event = post(path, { host: AUTHORITY, ...headers }, Buffer.alloc(0))
   const { body: _, ...rest } = event
   const { http } = event.requestContext
   const requestContext = { ...event.requestContext, http: { ...http, method: 'GET' } }
-  return { ...rest, routeKey: `GET ${path}`, isBase64Encoded: false, requestContext }
+  return { ...rest, rawQueryString, routeKey: `GET ${path}`, isBase64Encoded: false, requestContext }
 }
 
 /** What a rule of EventBridge hands to a function every minute. */
