@@ -5,6 +5,7 @@ import type { Measured } from './measured.ts'
 import { measureReports } from './p1-reports.ts'
 import { measureWebhookToVerdict } from './p5-webhook-to-verdict.ts'
 import { measureHostAgent } from './p10-host-agent.ts'
+import { measureControls } from './p14-controls.ts'
 
 /** `npm run bench` lists the benchmarks, `npm run bench -- p1` runs one: a table for people, one line of JSON for programs. */
 const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run: () => Promise<Measured> }>> =
@@ -24,6 +25,10 @@ const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run:
     p11: {
       what: 'size of each bundle, and what its import takes in a fresh Node',
       run: () => measureColdStarts(),
+    },
+    p14: {
+      what: 'verdicts of 103 controls for a host, and 1 000 checklists as files',
+      run: () => measureControls(),
     },
     p13: {
       what: 'cost of a host in a month, from counted requests and a dated price table',

@@ -7,6 +7,19 @@ type Normalised =
 
 /** Applies the normalisers in their order. What cannot be read is said, never guessed. */
 export function normalise(value: Json, names: readonly Normaliser[], arg: string | undefined): Normalised {
+  if (!isList(value)) return applyAll(value, names, arg)
+  const key = `${names.join(' ')}\n${arg ?? ''}`
+  const known = NORMALISED.get(value) ?? new Map<string, Normalised>()
+  NORMALISED.set(value, known)
+  const done = known.get(key) ?? applyAll(value, names, arg)
+  known.set(key, done)
+  return done
+}
+
+/** A score of rules ask about one list, above all the audit rules of a host. A list that was parsed never changes. */
+const NORMALISED = new WeakMap<readonly Json[], Map<string, Normalised>>()
+
+function applyAll(value: Json, names: readonly Normaliser[], arg: string | undefined): Normalised {
   let current: Normalised = { ok: true, value }
   for (const name of names) {
     if (!current.ok) return current
@@ -205,6 +218,7 @@ function auditWord(option: string, word: string): string {
   return word.replace(/^([a-z]*uid)(!?=)(-1|4294967295)$/, '$1$2unset')
 }
 
+const isList = (value: Json): value is readonly Json[] => Array.isArray(value)
 const byBytes = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 const ok = (value: Json): Normalised => ({ ok: true, value })
 const no = (because: string): Normalised => ({ ok: false, because })
