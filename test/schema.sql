@@ -3173,12 +3173,13 @@ AS $function$
 $function$;
 
 CREATE OR REPLACE FUNCTION public.statements_at(hosts text[], moment timestamp with time zone)
- RETURNS TABLE(id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text, author text, approver text, collected_at timestamp with time zone, expires_at timestamp with time zone)
+ RETURNS TABLE(id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text, author text, approver text, collected_at timestamp with time zone, expires_at timestamp with time zone, author_subject text, approver_subject text)
  LANGUAGE sql
  STABLE
 AS $function$
   select e.id, e.system_id, e.rule_id, e.source, e.holds, e.statement, e.claimed_status, e.author,
-         case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at
+         case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at, e.author_subject,
+         case when d.decision = 'accepted' then d.subject end
   from (
     select distinct on (e.system_id, e.rule_id, coalesce(e.author_subject, e.author)) e.* from control_evidence e
     where e.system_id = any (hosts) and e.recorded_at <= moment and e.collected_at <= moment

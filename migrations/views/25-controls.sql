@@ -88,12 +88,14 @@ end $$;
 
 -- The newest statement of every person about every rule of the chosen hosts that had been made by a time, with the last
 -- word of somebody else about it. Rejected ones are none.
-create or replace function statements_at(hosts text[], moment timestamptz)
+drop function if exists statements_at(text[], timestamptz);
+create function statements_at(hosts text[], moment timestamptz)
 returns table (id text, system_id text, rule_id text, source text, holds boolean, statement text, claimed_status text,
-               author text, approver text, collected_at timestamptz, expires_at timestamptz)
+               author text, approver text, collected_at timestamptz, expires_at timestamptz, author_subject text, approver_subject text)
 language sql stable as $$
   select e.id, e.system_id, e.rule_id, e.source, e.holds, e.statement, e.claimed_status, e.author,
-         case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at
+         case when d.decision = 'accepted' then d.person end, e.collected_at, e.expires_at, e.author_subject,
+         case when d.decision = 'accepted' then d.subject end
   from (
     select distinct on (e.system_id, e.rule_id, coalesce(e.author_subject, e.author)) e.* from control_evidence e
     where e.system_id = any (hosts) and e.recorded_at <= moment and e.collected_at <= moment

@@ -200,6 +200,22 @@ test('a statement is not accepted by its author with another token', async () =>
   expect(await (await token('grace', 'grace@example.com'))('POST', accept, {})).toMatchObject({ status: 200 })
 })
 
+test('a statement counts once another person of the same name accepted it', async () => {
+  const statement = {
+    system: 'web-1',
+    rule: 'V-268102',
+    holds: true,
+    statement: 'The alert came, ticket 4712',
+  }
+  const made = await (await token('approver', 'ada@example.com'))('POST', '/v1/attestations', statement)
+  const accept = `/v1/attestations/${made.body.id}/accept`
+  expect(await (await token('approver', 'grace@example.com'))('POST', accept, {})).toMatchObject({
+    status: 200,
+  })
+  const { body } = await world.api('GET', '/v1/controls?system=web-1&rule=V-268102')
+  expect(body.items[0].person).toMatchObject({ evidence: made.body.id, holds: true, by: 'approver' })
+})
+
 test('nobody is told to be a token', async () => {
   const body = { name: 'x', role: 'viewer', subject: 'token:tok_1' }
   const answer = await world.api('POST', '/v1/tokens', { body })

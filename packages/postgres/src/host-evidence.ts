@@ -126,7 +126,9 @@ type StatementRow = {
   holds: boolean
   statement: string
   author: string
+  author_subject: string | null
   approver: string | null
+  approver_subject: string | null
   collected_at: Date
   expires_at: Date
 }
@@ -179,8 +181,8 @@ function statementOf(row: StatementRow): HumanEvidence {
     rule: row.rule_id,
     holds: row.holds,
     statement: row.statement,
-    author: row.author,
-    approver: row.approver,
+    author: { subject: row.author_subject, name: row.author },
+    approver: row.approver === null ? null : { subject: row.approver_subject, name: row.approver },
     collectedAt: row.collected_at,
     expiresAt: row.expires_at,
   }

@@ -1,5 +1,6 @@
 import type { CatalogueRule, CollectorTable, RuntimeCheck, StigReport } from '@crystal-forge/protocol'
 import type { Json } from './json-value.ts'
+import type { Person } from './person.ts'
 
 /** The evaluation whose toplevel a host runs. Without one, nothing is known of the configuration. */
 export type EvaluationEvidence = {
@@ -30,9 +31,9 @@ export type HumanEvidence = {
   readonly rule: string
   readonly holds: boolean
   readonly statement: string
-  readonly author: string
+  readonly author: Person
   /** Somebody else, who accepted the statement; null while nobody has. */
-  readonly approver: string | null
+  readonly approver: Person | null
   readonly collectedAt: Date
   readonly expiresAt: Date
 }

@@ -9,6 +9,7 @@ import {
 } from './evidence.ts'
 import { type Configured, judgeConfiguration } from './judge-configuration.ts'
 import { judgeRuntime, type Observed } from './judge-runtime.ts'
+import { isSamePerson } from './person.ts'
 import type { WaiverInForce } from './waiver.ts'
 
 /** `contradiction`: two sources that should agree do not. It is open, and says more than open. */
@@ -83,7 +84,7 @@ export function joinControl(question: JoinQuestion): ControlResult {
     attested:
       person === null
         ? null
-        : { evidence: person.id, holds: person.holds, by: person.approver ?? person.author },
+        : { evidence: person.id, holds: person.holds, by: (person.approver ?? person.author).name },
     acceptedRisk: inForce === undefined ? null : { waiver: inForce.id, expiresAt: inForce.expiresAt },
     evidence: [
       ...(configured.evaluation === null ? [] : [configured.evaluation]),
@@ -164,7 +165,7 @@ function newestStatement({ rule, people, asOf }: JoinQuestion): HumanEvidence | 
       one.collectedAt <= asOf &&
       asOf < one.expiresAt &&
       (days === undefined || asOf.getTime() < one.collectedAt.getTime() + days * 86_400_000) &&
-      (!one.holds || (one.approver !== null && one.approver !== one.author)),
+      (!one.holds || (one.approver !== null && !isSamePerson(one.approver, one.author))),
   )
   const newestFirst = counts.sort((one, other) => other.collectedAt.getTime() - one.collectedAt.getTime())
   return newestFirst[0] ?? null
@@ -181,7 +182,7 @@ function withPerson(
     return outcome(
       'open',
       'person_refutes',
-      `${person.author} says that it does not hold: ${person.statement}`,
+      `${person.author.name} says that it does not hold: ${person.statement}`,
     )
   if (machine.state !== 'pass' || person !== null) return machine
   const { need, prompt = 'a person must attest it' } = rule.assess.human
