@@ -138,6 +138,8 @@ export const ROUTES: readonly Route[] = [
     'controls-api',
     'controls',
     'systems/{system}/controls',
+    'commits/{commit}/controls',
+    'scores',
     'exports/{format}',
     'export-manifest',
     'attestations',

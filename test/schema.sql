@@ -207,7 +207,7 @@ alter table commit force row level security;
 create policy dashboards on commit for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy dashboards_only on commit as restrictive for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
 create policy tenant on commit for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on commit: insert, select, update to cf_builders; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
+grant on commit: insert, select, update to cf_builders; select to cf_controls; select to cf_dashboards; select to cf_operators; select to cf_scheduler;
 grant on column state of commit: update to cf_operators; update to cf_scheduler;
 grant on column error of commit: update to cf_operators; update to cf_scheduler;
 
@@ -1223,7 +1223,7 @@ create view commit_list with (security_invoker=true) as
     c.evaluated_at
    FROM commit c
      JOIN flake f ON f.id = c.flake_id;
-grant on commit_list: select to cf_dashboards; select to cf_operators;
+grant on commit_list: select to cf_controls; select to cf_dashboards; select to cf_operators;
 
 create view derivation_list with (security_invoker=true) as
  SELECT id,

@@ -6,10 +6,12 @@ import { authorised, type Context, type OperatorEndpoint } from '../operator-end
 import { fromFile, type ReadSecret, type SecretSource, whereOf } from '../secret-source.ts'
 import { attestationEndpoints } from './attestations.ts'
 import { catalogueFolder } from './catalogue-folder.ts'
+import { commitControlEndpoints } from './commit-controls.ts'
 import type { Config } from './config.ts'
 import { controlEndpoints } from './controls.ts'
 import { exportEndpoints } from './exports.ts'
 import { importEndpoints } from './imports.ts'
+import { scoreEndpoints } from './scores.ts'
 import { waiverEndpoints } from './waivers.ts'
 
 type Parts = {
@@ -30,6 +32,8 @@ export function app(
   const benchmark = catalogueFolder(catalogue)
   const endpoints: Record<string, OperatorEndpoint> = {
     ...controlEndpoints(context, benchmark),
+    ...scoreEndpoints(context, benchmark),
+    ...commitControlEndpoints(context, benchmark),
     ...exportEndpoints(context, benchmark, readSigningKey(config.exportSigningKey, readSecret)),
     ...attestationEndpoints(context, benchmark),
     ...waiverEndpoints(context, benchmark),

@@ -2,13 +2,17 @@ import { createHash } from 'node:crypto'
 import {
   type AssessedHost,
   adoptRelease,
+  type Benchmark,
   type Catalogue,
   type Checklist,
   compareChecklist,
+  countFlips,
+  type Flip,
   readBenchmark,
   readChecklist,
+  releaseFlips,
 } from '@crystal-forge/control-plane'
-import { addStatement, recordEvent } from '@crystal-forge/postgres'
+import { addStatement, type Database, hostEvidence, knownWaivers, recordEvent } from '@crystal-forge/postgres'
 import { line, text } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
@@ -31,7 +35,8 @@ const order = z.strictObject({
 
 function importDocument(context: Context, catalogue: () => Catalogue): OperatorEndpoint {
   return change(context, order, async (transaction, { body, actor, operator }) => {
-    if (isBenchmark(body.document)) return adopt(catalogue(), body.document)
+    if (isBenchmark(body.document))
+      return await adopt(transaction, catalogue(), { document: body.document, at: context.now() })
     const read = readChecklist(body.document, catalogue().benchmark.id)
     if (!read.ok) return problem(422, 'invalid_checklist', `the checklist cannot be read: ${read.fault}`)
     const { checklist } = read
@@ -97,14 +102,56 @@ function isBenchmark(document: string): boolean {
 }
 
 /** Nothing is stored: a catalogue is files under review, and new rules wait there for somebody's judgement. */
-function adopt(catalogue: Catalogue, document: string): Reply {
+async function adopt(
+  database: Database,
+  catalogue: Catalogue,
+  { document, at }: { readonly document: string; readonly at: Date },
+): Promise<Reply> {
   const read = readBenchmark(document)
   if (!read.ok) return problem(422, 'invalid_benchmark', `the benchmark cannot be read: ${read.fault}`)
   const step = adoptRelease(catalogue, read.benchmark)
   if (!step.ok) return problem(409, 'benchmark_refused', step.fault)
   const { files, ...changes } = step.adopted
-  return { status: 200, body: { kind: 'benchmark', ...changes, files: Object.fromEntries(files) } }
+  const flipped = await flippedHosts(database, catalogue, { benchmark: read.benchmark, at })
+  return {
+    status: 200,
+    body: { kind: 'benchmark', ...changes, ...flipped, files: Object.fromEntries(files) },
+  }
+}
+
+/** Which results the release flips, host after host; what was not looked at any more is said. */
+async function flippedHosts(
+  database: Database,
+  catalogue: Catalogue,
+  { benchmark, at }: { readonly benchmark: Benchmark; readonly at: Date },
+): Promise<object> {
+  const waivers = await knownWaivers(database, at)
+  const flips: Flip[] = []
+  let from: string | null = null
+  let looked = 0
+  let left = false
+  do {
+    const found = await hostEvidence(database, { kind: 'from', hostname: from, most: HOSTS_AT_ONCE + 1 }, at)
+    const hosts = found.slice(0, HOSTS_AT_ONCE)
+    flips.push(...releaseFlips(catalogue, benchmark, { at, hosts, waivers }))
+    looked += hosts.length
+    from = found[HOSTS_AT_ONCE]?.hostname ?? null
+    left = from !== null && looked >= HOSTS_MAX
+  } while (from !== null && !left)
+  const { opened, closed } = countFlips(flips)
+  return {
+    hosts: { looked_at: looked, flipped: new Set(flips.map(({ system }) => system)).size, more: left },
+    opened,
+    closed,
+    flips: flips.slice(0, FLIPS_MAX),
+    flips_left_out: Math.max(0, flips.length - FLIPS_MAX),
+  }
 }
 
 /** How long what a checklist says counts. */
 const DAYS = 365
+/** Each is judged twice. */
+const HOSTS_AT_ONCE = 25
+const HOSTS_MAX = 300
+/** Beside the files of a whole catalogue in one answer. */
+const FLIPS_MAX = 5000

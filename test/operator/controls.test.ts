@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { expireWaivers, inTransaction } from '@crystal-forge/postgres'
-import type { StigReport } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { factsOf, reportOf, TOPLEVEL, theCatalogue } from '../controls/demo-host.ts'
+import { reportOf, TOPLEVEL, theCatalogue } from '../controls/demo-host.ts'
+import { hostHistory } from './host-history.ts'
 import { addToken, type OperatorWorld, operatorWorld, rev } from './world.ts'
 
 const catalogue = theCatalogue()
@@ -30,61 +30,7 @@ afterAll(() => world.stop())
 const HOUR = 3_600_000
 const ago = (hours: number): Date => new Date(Date.now() - hours * HOUR)
 
-async function runs(hostname: string, toplevel: string, at: Date): Promise<void> {
-  await world.rows(
-    `insert into system_state (tenant_id, system_id, report_id, digest, change_reason, current_path, booted_path, facts, assurance,
-                               evidence_sha256, collected_at, received_at)
-     select tenant_id, id, gen_random_uuid()::text, '\\x00', 'config_change', $2, $2,
-            '{"fingerprint": {"primary_ip_address": "192.0.2.7", "nixos_version": "25.11"}}', 'rfc9421', '\\x00', $3, $3
-     from system where hostname = $1`,
-    [hostname, toplevel, at],
-  )
-}
-
-async function evaluated(report: StigReport, at: Date): Promise<void> {
-  const body = {
-    configuration: 'web-1',
-    duration_ms: 5,
-    state: 'ok',
-    drv_path: `${TOPLEVEL}.drv`,
-    out_path: TOPLEVEL,
-    system: 'x86_64-linux',
-    stig_report: report,
-  }
-  const client = await world.database.admin.connect()
-  try {
-    await client.query('begin')
-    await client.query(`select set_config('cf.tenant', $1, true)`, [world.tenant])
-    await client.query(
-      `select record_evaluation(id, 'nix 2.34', '{"kind":"builder"}', $2) from commit where rev = $1`,
-      [rev('1'), JSON.stringify(body)],
-    )
-    await client.query('commit')
-  } finally {
-    client.release()
-  }
-  await world.rows('update evaluation set evaluated_at = $1', [at])
-}
-
-let sequence = 0
-async function showed(
-  hostname: string,
-  at: Date,
-  change: (fact: Fact) => Fact = (fact) => fact,
-  report: string | null = null,
-): Promise<void> {
-  sequence += 1
-  const facts = factsOf(catalogue).map(({ collector, args, values }) =>
-    change({ collector, args, collected_at: at.toISOString(), value: values }),
-  )
-  await world.rows(
-    `insert into control_facts (tenant_id, system_id, message_id, sequence, current_path, booted_path, agent_version, facts,
-                                evidence_sha256, collected_at, received_at, stig_report_sha256)
-     select tenant_id, id, $2, $3, $4, $4, '0.3.0', $5, sha256('x'), $6, $6, decode($7, 'hex') from system where hostname = $1`,
-    [hostname, `message-${sequence}-0000000000`, sequence, TOPLEVEL, JSON.stringify(facts), at, report],
-  )
-}
-type Fact = { collector: string; args: unknown; collected_at: string; value: unknown }
+const { runs, evaluated, showed } = hostHistory(() => world, catalogue)
 
 const statusesOf = (document: string): Map<string, string> =>
   new Map(

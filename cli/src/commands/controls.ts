@@ -2,9 +2,9 @@ import { defineCommand } from 'citty'
 import { apiOf, type Row, readList } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
-import type { ExitCode } from '../exit.ts'
-import { EXIT } from '../exit.ts'
+import { CommandError, EXIT, type ExitCode } from '../exit.ts'
 import { renderTable, wholeValue } from '../table.ts'
+import { showCommitControls } from './commit-controls.ts'
 import { filterArguments, listQuery, PAGE_ARGUMENTS, printPage } from './lists.ts'
 import { CONNECTION_ARGUMENTS, type Command } from './shared-arguments.ts'
 
@@ -14,12 +14,19 @@ export function controlsCommand(console: Console): Command {
     meta: { name: 'controls', description: 'Results of the rules of the STIG, and why' },
     args: {
       host: { type: 'positional', required: false, description: 'One host, with its score' },
+      commit: { type: 'string', valueHint: 'REVISION', description: 'What a commit opens and closes' },
+      configuration: { type: 'string', description: 'With --commit: of this configuration only' },
       ...filterArguments(FILTERS),
       ...PAGE_ARGUMENTS,
       ...CONNECTION_ARGUMENTS,
     },
     run: async ({ args }): Promise<ExitCode> => {
       const api = apiOf(console, await findConnection(console, args))
+      const { commit, configuration } = args
+      if (configuration !== undefined && commit === undefined)
+        throw new CommandError(EXIT.usage, '--configuration goes with --commit')
+      if (commit !== undefined)
+        return await showCommitControls(console, api, { commit, configuration, json: args.json === true })
       const query = listQuery(args, FILTERS)
       if (args.host === undefined) {
         const page = await readList(api, '/v1/controls', query, args.all === true)

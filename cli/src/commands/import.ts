@@ -78,6 +78,7 @@ async function adopt(
   for (const rule of texts(answer['removed'])) console.out(`- ${rule}`)
   for (const { rule, parts } of list(answer['changed']))
     console.out(`~ ${wholeValue(rule)}: ${texts(parts).join(', ')}`)
+  showFlips(console, answer)
   if (dryRun) return
   if (directory === undefined)
     throw new CommandError(
@@ -98,6 +99,19 @@ async function adopt(
     await writeFile(file, content)
   }
   console.err(`${entries.length} files are written below ${directory}`)
+}
+
+/** What becomes of the hosts once their configurations follow the release. */
+function showFlips(console: Console, answer: Row): void {
+  const hosts: unknown = answer['hosts']
+  if (typeof hosts !== 'object' || hosts === null) return
+  const of = (name: string): unknown => Reflect.get(hosts, name)
+  console.out(
+    `it flips ${wholeValue(of('flipped'))} of ${wholeValue(of('looked_at'))} hosts: opened ${wholeValue(answer['opened'])}, closed ${wholeValue(answer['closed'])}${of('more') === true ? ' (there are more hosts, which were not looked at)' : ''}`,
+  )
+  const rows = list(answer['flips']).map((one) => [one['hostname'], one['rule'], one['before'], one['after']])
+  if (rows.length > 0) console.out(renderTable(['HOST', 'RULE', 'NOW', 'THEN'], rows))
+  if (answer['flips_left_out'] !== 0) console.err(`${wholeValue(answer['flips_left_out'])} more are left out`)
 }
 
 function list(value: unknown): readonly Row[] {

@@ -12,6 +12,7 @@ import { importCommand } from './import.ts'
 import { jobCommand } from './job.ts'
 import { keygenCommand } from './keygen.ts'
 import { listCommands } from './lists.ts'
+import { scoreCommand } from './score.ts'
 import { statusCommand } from './status.ts'
 import { systemCommand } from './system.ts'
 import { tokenCommand } from './token.ts'
@@ -26,6 +27,7 @@ export function rootCommand(console: Console): CommandDef {
     drift: driftCommand(console),
     ...listCommands(console),
     controls: controlsCommand(console),
+    score: scoreCommand(console),
     export: exportCommand(console),
     'verify-export': verifyExportCommand(console),
     import: importCommand(console),

@@ -37,6 +37,14 @@ export {
   readCatalogue,
 } from './controls/catalogue.ts'
 export {
+  type ConfigurationChange,
+  type ConfigurationChanges,
+  configurationChanges,
+  countFlips,
+  type Flip,
+  flipsBetween,
+} from './controls/changes.ts'
+export {
   checksOf,
   defaultPolicy,
   type EvaluationEvidence,
@@ -59,6 +67,7 @@ export { type AdoptedRelease, type AdoptRelease, adoptRelease } from './controls
 export { type ComparedChecklist, compareChecklist } from './controls/import/compare-checklist.ts'
 export { type Checklist, type ReadChecklist, readChecklist } from './controls/import/read-checklist.ts'
 export { type Benchmark, type ReadBenchmark, readBenchmark } from './controls/import/read-xccdf.ts'
+export { releaseFlips } from './controls/import/release-flips.ts'
 export {
   CONTROL_STATES,
   type ControlReason,
@@ -77,6 +86,7 @@ export {
   type VerifiedFacts,
 } from './controls/record-facts.ts'
 export { type Score, scoreOf } from './controls/score.ts'
+export { SCORE_TIMES_MAX, type ScoreTimes, scoreTimes } from './controls/score-times.ts'
 export {
   covers,
   standingOf,

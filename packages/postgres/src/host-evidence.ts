@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import {
   type HostEvidence,
   type HumanEvidence,
@@ -6,8 +5,8 @@ import {
   newestFacts,
   type RuntimeEvidence,
 } from '@crystal-forge/control-plane'
-import { canonicalJson, type StigReport, stigReport } from '@crystal-forge/protocol'
 import type { Database } from './connect.ts'
+import { type EvaluationRow, evaluationOf } from './evaluation-evidence.ts'
 
 /** Which hosts: one by id or name, or the active ones in the order of their names, from a name on. */
 export type HostChoice =
@@ -60,12 +59,16 @@ export async function hostEvidence(
   const paths = [...running.values()].flatMap((rows) => rows.map(({ current_path }) => current_path))
   const facts = byHost((await database.query<FactsRow>(FACTS, [ids, at])).rows)
   const evaluations = new Map(
-    (await database.query<EvaluationRow>(EVALUATIONS, [paths, at])).rows.map((row) => [row.out_path, row]),
+    // Once for each system, however many hosts run it.
+    (await database.query<EvaluationRow>(EVALUATIONS, [paths, at])).rows.map((row) => [
+      row.out_path,
+      evaluationOf(row),
+    ]),
   )
   const people = byHost((await database.query<StatementRow>(STATEMENTS, [ids, at])).rows)
   return hosts.map((host) => {
     const [state] = running.get(host.id) ?? []
-    const evaluation = state === undefined ? undefined : evaluations.get(state.current_path)
+    const evaluation = state === undefined ? null : (evaluations.get(state.current_path) ?? null)
     return {
       system: host.id,
       hostname: host.hostname,
@@ -89,7 +92,7 @@ export async function hostEvidence(
         mac: fingerprint(state, 'primary_mac_address'),
       },
       osVersion: fingerprint(state, 'nixos_version'),
-      evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
+      evaluation,
       runtime: [...newestFacts((facts.get(host.id) ?? []).flatMap(runtimeOf)).values()],
       people: (people.get(host.id) ?? []).map(statementOf),
     }
@@ -118,7 +121,6 @@ type FactsRow = {
   collected_at: Date
   report_sha256: string | null
 }
-type EvaluationRow = { id: string; out_path: string; evaluated_at: Date; stig_report: unknown }
 type StatementRow = {
   id: string
   system_id: string
@@ -139,16 +141,6 @@ function byHost<Row extends { system_id: string }>(
   const hosts = new Map<string, Row[]>()
   for (const row of rows) hosts.set(row.system_id, [...(hosts.get(row.system_id) ?? []), row])
   return hosts
-}
-
-/** A report that is none says nothing; whoever evaluates a flake can put anything there. */
-function evaluationOf(row: EvaluationRow): HostEvidence['evaluation'] {
-  const report = stigReport.safeParse(row.stig_report)
-  if (!report.success) return null
-  const read: StigReport = report.data
-  // Nix writes the file with sorted members and no spaces, which is the canonical form.
-  const reportSha256 = createHash('sha256').update(canonicalJson(row.stig_report)).digest('hex')
-  return { id: row.id, toplevel: row.out_path, evaluatedAt: row.evaluated_at, report: read, reportSha256 }
 }
 
 /** The message was parsed when it came; its facts are what their schema says. */

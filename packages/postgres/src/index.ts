@@ -25,6 +25,7 @@ export {
   signedInfo,
   unpublishedPaths,
 } from './cache-paths.ts'
+export { type CommitReport, listCommitReports } from './commit-controls.ts'
 export * from './connect.ts'
 export { controlFactsStore } from './control-facts.ts'
 export * from './database-url.ts'
