@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib'
+import { CfnResource, Duration, RemovalPolicy } from 'aws-cdk-lib'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import {
   BlockPublicAccess,
@@ -10,6 +10,7 @@ import {
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
 import { asBucket } from './cdk-interfaces.ts'
+import { REASONS } from './grants.ts'
 import type { Parameters } from './parameters.ts'
 
 export type Buckets = {
@@ -68,6 +69,13 @@ export function buckets(scope: Construct, parameters: Parameters, key: IKey): Bu
         : ObjectLockRetention.governance(Duration.days(parameters.evidenceLockDays)),
   })
   acknowledge(evidence, { 'NIST.800.53.R5-S3BucketReplicationEnabled': NO_REPLICA })
+  const logging = accessLogs.policy?.node.defaultChild
+  if (logging instanceof CfnResource)
+    logging.addMetadata(REASONS, {
+      // CDK writes these statements without a Sid, so they go by their action.
+      's3:PutObject':
+        'S3 names the objects of an access log by time; only its logging service may write them, for one bucket each',
+    })
   return { cache, evidence, accessLogs }
 }
 

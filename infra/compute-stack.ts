@@ -3,6 +3,7 @@ import type { Construct } from 'constructs'
 import { HINT_RECEIVES_MAX } from '../functions/builder-jobs/config.ts'
 import type { FunctionName as HttpFunctionName } from '../functions/routes.ts'
 import type { FunctionName } from './capacity.ts'
+import { narrowCustomResources } from './custom-resource-roles.ts'
 import type { DataStack } from './data-stack.ts'
 import { databaseProxy } from './database-proxy.ts'
 import { agentKeys } from './functions/agent-keys.ts'
@@ -67,6 +68,7 @@ export class ComputeStack extends Stack {
       status: status(platform),
     }
     prepareFirst(platform, [...Object.values(this.http), relayOutbox(platform), sweep(platform)])
+    narrowCustomResources(this)
   }
 }
 

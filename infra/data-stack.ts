@@ -1,4 +1,5 @@
 import { Stack, type StackProps } from 'aws-cdk-lib'
+import { ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { Key } from 'aws-cdk-lib/aws-kms'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Topic } from 'aws-cdk-lib/aws-sns'
@@ -8,6 +9,7 @@ import { type Buckets, buckets } from './buckets.ts'
 import { cacheCdn } from './cache-cdn.ts'
 import { cacheReaders } from './cache-readers.ts'
 import { type Database, database } from './database.ts'
+import { arn, ownAccount, statement } from './grants.ts'
 import { senderUser, signingKey, storageKey } from './keys.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
@@ -49,13 +51,23 @@ export class DataStack extends Stack {
     if (parameters.cacheReads === 'cloudfront') cacheCdn(this, this.buckets)
     else cacheReaders(this, parameters.name, this.buckets.cache)
     this.secrets = secrets(this, parameters.name, this.key)
-    this.alarms = new Topic(this, 'Alarms', {
-      topicName: `${parameters.name}-alarms`,
-      masterKey: this.key,
-      enforceSSL: true,
-    })
+    this.alarms = alarmTopic(this, parameters, this.key)
     this.events = eventLog(this, { parameters, key: network.logsKey })
     if (parameters.alarmEmail !== undefined)
       this.alarms.addSubscription(new EmailSubscription(parameters.alarmEmail))
   }
+}
+
+/** A topic with a policy has lost the one by which alarms of its account may write to it, so that is said here. */
+function alarmTopic(scope: Construct, { name }: Parameters, key: Key): Topic {
+  const topic = new Topic(scope, 'Alarms', { topicName: `${name}-alarms`, masterKey: key, enforceSSL: true })
+  const allowed = statement({
+    sid: 'AlarmsTell',
+    actions: ['sns:Publish'],
+    resources: [topic.topicArn],
+    when: { ...ownAccount(scope), ArnLike: { 'aws:SourceArn': arn(scope, 'cloudwatch', 'alarm:*') } },
+  })
+  allowed.addPrincipals(new ServicePrincipal('cloudwatch.amazonaws.com'))
+  topic.addToResourcePolicy(allowed)
+  return topic
 }

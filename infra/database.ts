@@ -19,7 +19,7 @@ import {
 } from 'aws-cdk-lib/aws-rds'
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
-import { arn, grantTo } from './grants.ts'
+import { arn, grantTo, ownAccount } from './grants.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -169,7 +169,7 @@ function settings(
 
 function monitoringRole(scope: Construct): Role {
   const role = new Role(scope, 'MonitoringRole', {
-    assumedBy: new ServicePrincipal('monitoring.rds.amazonaws.com'),
+    assumedBy: new ServicePrincipal('monitoring.rds.amazonaws.com', { conditions: ownAccount(scope) }),
   })
   grantTo(role, role, [
     {

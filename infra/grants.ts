@@ -51,6 +51,11 @@ export function arn(scope: Construct, service: string, resource: string): string
   return `arn:${partition}:${service}:${region}:${account}:${resource}`
 }
 
+/** So that a service of AWS acts for nobody but this account when it takes a role or writes somewhere (confused deputy). */
+export function ownAccount(scope: Construct): { readonly StringEquals: Readonly<Record<string, string>> } {
+  return { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } }
+}
+
 /** Without the `:*` of its streams, as API Gateway wants it. */
 export function logGroupArn(scope: Construct, { logGroupName }: ILogGroup): string {
   return arn(scope, 'logs', `log-group:${logGroupName}`)

@@ -2,7 +2,7 @@ import { RemovalPolicy, Stack } from 'aws-cdk-lib'
 import { AccountRootPrincipal, PolicyDocument, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import { Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
-import { explainWildcards, type Grant, statement } from './grants.ts'
+import { arn, explainWildcards, type Grant, ownAccount, statement } from './grants.ts'
 
 /** A key that the services in `users` may use for what they keep, each under its own condition. */
 export function storageKey(
@@ -51,9 +51,10 @@ export function signingKey(
 
 export type KeyUser = { readonly service: string; readonly grant: Grant }
 
-/** Log groups of this account and region. */
-export function logsUser(scope: Construct): KeyUser {
-  const { region, account, partition } = Stack.of(scope)
+/** The log groups of one deployment. */
+export function logsUser(scope: Construct, name: string): KeyUser {
+  const { region } = Stack.of(scope)
+  const groups = [`/aws/lambda/${name}-*`, `/aws/events/${name}`, `/${name}/*`]
   return {
     service: `logs.${region}.amazonaws.com`,
     grant: {
@@ -62,7 +63,9 @@ export function logsUser(scope: Construct): KeyUser {
       resources: ['*'],
       when: {
         ArnLike: {
-          'kms:EncryptionContext:aws:logs:arn': `arn:${partition}:logs:${region}:${account}:log-group:*`,
+          'kms:EncryptionContext:aws:logs:arn': groups.map((group) =>
+            arn(scope, 'logs', `log-group:${group}`),
+          ),
         },
       },
       because: THE_KEY_ITSELF,
@@ -78,7 +81,7 @@ export function senderUser(scope: Construct, service: string, sid: string): KeyU
       sid,
       actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
       resources: ['*'],
-      when: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } },
+      when: ownAccount(scope),
       because: THE_KEY_ITSELF,
     },
   }

@@ -21,8 +21,9 @@ import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
 import { asVpc } from './cdk-interfaces.ts'
+import { narrowCustomResources } from './custom-resource-roles.ts'
 import { interfaceEndpoint, privateApiEndpoint } from './endpoints.ts'
-import { explainWildcards, type Grant, grantTo, statement } from './grants.ts'
+import { explainWildcards, type Grant, grantTo, ownAccount, statement } from './grants.ts'
 import { logsUser, storageKey } from './keys.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -56,7 +57,7 @@ export class NetworkStack extends Stack {
     this.logsKey = storageKey(this, 'LogsKey', {
       alias: `${parameters.name}/logs`,
       description: 'Encrypts the logs',
-      users: [logsUser(this)],
+      users: [logsUser(this, parameters.name)],
     })
     this.vpc = isolatedVpc(this, parameters)
     recordFlows(this, { vpc: this.vpc, key: this.logsKey, parameters })
@@ -65,6 +66,7 @@ export class NetworkStack extends Stack {
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toQueues, service: 'sqs' })
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toSecrets, service: 'secretsmanager' })
     this.address = address(this, this.vpc, parameters)
+    narrowCustomResources(this)
   }
 }
 
@@ -92,7 +94,7 @@ function recordFlows(
     removalPolicy: RemovalPolicy.RETAIN,
   })
   const role = new Role(scope, 'FlowLogsRole', {
-    assumedBy: new ServicePrincipal('vpc-flow-logs.amazonaws.com'),
+    assumedBy: new ServicePrincipal('vpc-flow-logs.amazonaws.com', { conditions: ownAccount(scope) }),
   })
   grantTo(role, role, [
     {
@@ -134,7 +136,7 @@ function gatewayToObjects(scope: Stack, vpc: IVpc): void {
     sid: 'OwnBuckets',
     actions: ['s3:GetObject', 's3:PutObject', 's3:AbortMultipartUpload', 's3:ListBucket'],
     resources: ['*'],
-    when: { StringEquals: { 'aws:ResourceAccount': scope.account } },
+    when: { StringEquals: { 'aws:PrincipalAccount': scope.account, 'aws:ResourceAccount': scope.account } },
     because: 'the endpoint bounds the account; which bucket a function may use stands in its own policy',
   }
   const allowed = statement(grant)

@@ -7,7 +7,7 @@ import { type AlarmProps, alarm, RUNBOOK_SECTIONS } from './alarms.ts'
 import { databaseConnections } from './capacity.ts'
 import type { ComputeStack } from './compute-stack.ts'
 import type { DataStack } from './data-stack.ts'
-import { statement } from './grants.ts'
+import { ownAccount, statement } from './grants.ts'
 import type { NetworkStack } from './network-stack.ts'
 import { ownMetric } from './own-metric.ts'
 import type { Parameters } from './parameters.ts'
@@ -175,6 +175,7 @@ function dashboard(
   made.addWidgets(
     graph('Waiting, in seconds: messages, jobs', [worst('outboxAgeS'), worst('jobWaitingS')]),
     graph('Silent: builders, share of hosts', [worst('buildersSilent')], [worst('hostsSilentPercent')]),
+    graph('End soon: tokens, waivers', [worst('tokensEnding'), worst('waiversExpiring')]),
     graph('Seconds that a restore would lose', [worst('backupAgeS')]),
   )
   made.addWidgets(
@@ -220,7 +221,7 @@ function budget(
     sid: 'BudgetsTell',
     actions: ['sns:Publish'],
     resources: [data.alarms.topicArn],
-    when: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } },
+    when: ownAccount(scope),
   })
   publish.addPrincipals(new ServicePrincipal('budgets.amazonaws.com'))
   data.alarms.addToResourcePolicy(publish)

@@ -1,12 +1,12 @@
 import { type Duration, RemovalPolicy } from 'aws-cdk-lib'
 import { Metric } from 'aws-cdk-lib/aws-cloudwatch'
 import { CfnRule } from 'aws-cdk-lib/aws-events'
-import { ServicePrincipal } from 'aws-cdk-lib/aws-iam'
+import { type PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import { LogGroup, ResourcePolicy } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import { type AlarmProps, alarm } from './alarms.ts'
-import { explainWildcards, type Grant, logGroupArn, statement } from './grants.ts'
+import { arn, explainWildcards, type Grant, logGroupArn, statement } from './grants.ts'
 import type { Parameters } from './parameters.ts'
 
 /** Where events of AWS's own services are kept, so that whoever is woken can read what happened. */
@@ -22,25 +22,40 @@ export function eventLog(
     retention: logRetentionDays,
     removalPolicy: RemovalPolicy.RETAIN,
   })
-  const grant: Grant = {
-    sid: 'EventsAreWritten',
-    actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-    resources: [log.logGroupArn],
-    because: 'EventBridge names the streams of this one group, which is what the :* of its ARN stands for',
-  }
+  const grants: readonly Grant[] = [
+    {
+      sid: 'EventsMakeStreams',
+      actions: ['logs:CreateLogStream'],
+      resources: [log.logGroupArn],
+      because: `EventBridge names the streams of this one group, and does so for no rule: ${STREAMS}`,
+    },
+    {
+      sid: 'EventsAreWritten',
+      actions: ['logs:PutLogEvents'],
+      resources: [log.logGroupArn],
+      when: { ArnLike: { 'aws:SourceArn': arn(scope, 'events', `rule/${name}-*`) } },
+      because: STREAMS,
+    },
+  ]
+  const policy = new ResourcePolicy(scope, 'EventsAreWritten', {
+    resourcePolicyName: `${name}-events`,
+    policyStatements: grants.map(writable),
+  })
+  explainWildcards(policy, grants)
+  return log
+}
+
+/** For a log group EventBridge takes no role; the second name delivers what the first one was given. */
+function writable(grant: Grant): PolicyStatement {
   const allowed = statement(grant)
-  // For a log group EventBridge takes no role; the second name delivers what the first one was given.
   allowed.addPrincipals(
     new ServicePrincipal('events.amazonaws.com'),
     new ServicePrincipal('delivery.logs.amazonaws.com'),
   )
-  const policy = new ResourcePolicy(scope, 'EventsAreWritten', {
-    resourcePolicyName: `${name}-events`,
-    policyStatements: [allowed],
-  })
-  explainWildcards(policy, [grant])
-  return log
+  return allowed
 }
+
+const STREAMS = 'the :* of the ARN of a log group stands for its streams'
 
 export type ServiceEventProps = Pick<AlarmProps, 'topic' | 'says' | 'section'> & {
   readonly log: LogGroup

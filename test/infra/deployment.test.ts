@@ -7,7 +7,13 @@ import { ROUTES } from '../../functions/routes.ts'
 import { RUNBOOK_SECTIONS } from '../../infra/alarms.ts'
 import { CONCURRENCY, connectionsNeeded, databaseConnections } from '../../infra/capacity.ts'
 import { goldenFiles } from '../../scripts/golden-templates.ts'
-import { wildcardsWithoutReason } from './least-privilege.ts'
+import {
+  openToEverybody,
+  policiesOfAws,
+  turnedAround,
+  wildcardsWithoutReason,
+  withoutAccount,
+} from './least-privilege.ts'
 import {
   listOf,
   type Resource,
@@ -183,6 +189,13 @@ test('every route of the table is there, says who checks its caller, and is thro
 describe('rights', () => {
   test('name their actions and resources; a wildcard stands beside its reason', () => {
     expect(wildcardsWithoutReason(made)).toEqual([])
+    expect(turnedAround(made)).toEqual([])
+    expect(policiesOfAws(made)).toEqual([])
+  })
+
+  test('are never for everybody, and services of AWS use them for this account only', () => {
+    expect(openToEverybody(made)).toEqual([])
+    expect(withoutAccount(made)).toEqual([])
   })
 
   test('let each function log in as its own database role and no other', () => {
@@ -297,6 +310,35 @@ describe('every alarm', () => {
     expect(known.filter((section) => section !== 'budget' && !sections.includes(section))).toEqual([])
   })
 
+  test('reaches the topic: its policy lets CloudWatch write, and so does the policy of the key that encrypts it', () => {
+    const topic = made.only('AWS::SNS::Topic')
+    const mayPublish = statements(made).filter(
+      ({ resource, statement }) =>
+        resource.Type === 'AWS::SNS::TopicPolicy' &&
+        statement.Effect === 'Allow' &&
+        isCloudWatch(statement.Principal),
+    )
+    expect(mayPublish.map(({ statement }) => statement)).toEqual([
+      expect.objectContaining({
+        Action: 'sns:Publish',
+        Condition: {
+          StringEquals: { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } },
+          ArnLike: { 'aws:SourceArn': expect.anything() },
+        },
+      }),
+    ])
+    const key = text(topic.Properties['KmsMasterKeyId'])
+    const mayEncrypt = statements(made).filter(
+      ({ id, resource, statement }) =>
+        resource.Type === 'AWS::KMS::Key' &&
+        key.includes(id.split('/')[1] ?? '?') &&
+        isCloudWatch(statement.Principal),
+    )
+    expect(mayEncrypt.map(({ statement }) => statement.Action)).toEqual([
+      ['kms:Decrypt', 'kms:GenerateDataKey'],
+    ])
+  })
+
   test('leads to a section that is there', (context) => {
     const runbook = path.join(root, 'docs/runbook.md')
     if (!existsSync(runbook)) context.skip('docs/runbook.md is not written yet')
@@ -346,6 +388,10 @@ function environmentOf(deployment: Synthesized, name: string): Record<string, st
       return [key, key === 'DATABASE_PORT' ? '5432' : 'made-by-cloudformation']
     }),
   )
+}
+
+function isCloudWatch(principal: unknown): boolean {
+  return text(principal ?? {}).includes('"cloudwatch.amazonaws.com"')
 }
 
 function referred({ resources }: Synthesized, reference: unknown): Resource {

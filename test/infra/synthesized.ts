@@ -51,6 +51,7 @@ export async function synthesize(context: Readonly<Record<string, string>> = {})
 export type Statement = {
   readonly Sid?: string
   readonly Effect: string
+  readonly Principal?: unknown
   readonly Action: string | string[]
   readonly Resource?: unknown
   readonly Condition?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
@@ -71,8 +72,20 @@ type Document = { readonly Statement: Statement[] }
 
 function documentsOf(value: unknown): Document[] {
   if (typeof value !== 'object' || value === null) return []
+  const written = writtenOut(value)
+  if (written !== undefined) return documentsOf(written)
   if ('Statement' in value && Array.isArray(value.Statement)) return [value as Document]
   return Object.values(value).flatMap(documentsOf)
+}
+
+/** A policy that a resource takes as text, with names in the place of what only CloudFormation knows. */
+function writtenOut(value: object): unknown {
+  const parts: unknown =
+    'Fn::Join' in value && Array.isArray(value['Fn::Join']) ? value['Fn::Join'][1] : undefined
+  if (!Array.isArray(parts) || !String(parts[0]).startsWith('{"Statement"')) return undefined
+  return JSON.parse(
+    parts.map((part) => (typeof part === 'string' ? part : 'made-by-cloudformation:*')).join(''),
+  )
 }
 
 export function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {

@@ -5,7 +5,13 @@ import { ALL_FINDINGS } from '../../infra/acknowledge.ts'
 import { CONCURRENCY } from '../../infra/capacity.ts'
 import { findings } from '../../infra/checks.ts'
 import { splitKey } from '../../infra/throttle.ts'
-import { wildcardsWithoutReason } from './least-privilege.ts'
+import {
+  openToEverybody,
+  policiesOfAws,
+  turnedAround,
+  wildcardsWithoutReason,
+  withoutAccount,
+} from './least-privilege.ts'
 import { listOf, type Synthesized, sorted, statements, synthesize } from './synthesized.ts'
 
 // Two deployments that between them take every turn that the parameters offer.
@@ -48,7 +54,7 @@ describe('a private deployment in GovCloud', () => {
 
   test('works in any partition, has every route, and lets builders do what they do', () => {
     expect(made.text.match(/arn:aws[a-z-]*:/g)).toBeNull()
-    expect(wildcardsWithoutReason(made)).toEqual([])
+    expect(tooMuch(made)).toEqual([])
 
     const methods = made
       .ofType('AWS::ApiGateway::Method')
@@ -141,7 +147,7 @@ describe('a private deployment in GovCloud', () => {
 describe('a public deployment with everything', () => {
   test('checks operators by JWT, closes the other name, and opens of the cache what hosts read', async () => {
     const made = await synthesize(PUBLIC_WITH_ALL)
-    expect(wildcardsWithoutReason(made)).toEqual([])
+    expect(tooMuch(made)).toEqual([])
     const byJwt = made
       .ofType('AWS::ApiGatewayV2::Route')
       .filter(([, { Properties }]) => Properties['AuthorizationType'] === 'JWT')
@@ -189,6 +195,12 @@ test.each([
     expect(stale.map(({ path, id }) => `${path}: ${id}`)).toEqual([])
   },
 )
+
+function tooMuch(made: Synthesized): string[] {
+  return [wildcardsWithoutReason, turnedAround, policiesOfAws, openToEverybody, withoutAccount].flatMap(
+    (find) => find(made),
+  )
+}
 
 /** Of the objects that a statement is about, what stands behind the bucket. */
 function keysOf(resources: unknown): string[] {

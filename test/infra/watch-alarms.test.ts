@@ -33,8 +33,11 @@ describe('an alarm on a metric of ours', () => {
 
   test('is one for each thing that is watched, where it can exist', () => {
     const names = ownAlarms(made).map(({ Properties }) => Properties['MetricName'])
-    // There is no revocation list in this deployment.
-    expect(WATCHED.filter((name) => !names.includes(name))).toEqual(['revocationListDaysLeft'])
+    // Of waivers people are told by events, by name and in time; and there is no revocation list in this deployment.
+    expect(WATCHED.filter((name) => !names.includes(name))).toEqual([
+      'waiversExpiring',
+      'revocationListDaysLeft',
+    ])
   })
 })
 
