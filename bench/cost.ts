@@ -6,6 +6,9 @@ import type { IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { COUNTED as RELAYED } from '@crystal-forge/functions/relay-outbox/relay.ts'
+import { COUNTED as SWEPT } from '@crystal-forge/functions/sweep/sweep.ts'
+import { WATCHED } from '@crystal-forge/functions/sweep/watch.ts'
 import { connect, type Pool, readDatabaseUrl } from '@crystal-forge/postgres'
 import {
   agentReport,
@@ -83,6 +86,7 @@ const priceTable = z.object({
     kmsKey: z.number(),
     secret: z.number(),
     alarm: z.number(),
+    customMetric: z.number(),
     dashboard: z.number(),
     interfaceEndpointPerZone: z.number(),
     instances: z.record(z.string(), z.number()),
@@ -96,7 +100,9 @@ async function readPrices(): Promise<Prices> {
   )
 }
 
-type Fixed = Readonly<Record<'alarms' | 'dashboards' | 'keys' | 'secrets' | 'endpoints' | 'zones', number>>
+type Fixed = Readonly<
+  Record<'alarms' | 'metrics' | 'dashboards' | 'keys' | 'secrets' | 'endpoints' | 'zones', number>
+>
 
 const template = z.object({
   Resources: z.record(z.string(), z.object({ Type: z.string(), Properties: z.looseObject({}).optional() })),
@@ -115,6 +121,8 @@ async function countResources(): Promise<Fixed> {
   const of = (type: string): number => count.get(`AWS::${type}`) ?? 0
   return {
     alarms: of('CloudWatch::Alarm'),
+    // Only a deployment with a revocation list measures when it ends.
+    metrics: new Set([...RELAYED, ...SWEPT, ...WATCHED]).size - 1,
     dashboards: of('CloudWatch::Dashboard'),
     keys: of('KMS::Key'),
     secrets: of('SecretsManager::Secret'),
@@ -303,6 +311,7 @@ function priced(
     logs: (used.requests * ASSUMED.logBytesPerRequest * perUnit.logGb) / 1e9,
     fixed:
       fixed.alarms * perMonth.alarm +
+      fixed.metrics * perMonth.customMetric +
       fixed.dashboards * perMonth.dashboard +
       fixed.keys * perMonth.kmsKey +
       fixed.secrets * perMonth.secret +
