@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import * as z from 'zod'
+import { jobHeartbeatAnswer } from '@crystal-forge/protocol'
 import type { ControlPlane } from './control-plane.ts'
 import type { Log } from './log.ts'
 
@@ -88,7 +88,7 @@ async function beat(options: LeaseOptions, { progress, over, end, renew }: Beat)
   const answer = await options.controlPlane.call(
     `/v1/builder/jobs/${job}/heartbeat`,
     { v: 1, fence, ...(progress === undefined ? {} : { progress }) },
-    heartbeatAnswer,
+    jobHeartbeatAnswer,
     AbortSignal.any([over, AbortSignal.timeout((leaseS * 1000) / 3)]),
   )
   switch (answer.kind) {
@@ -124,5 +124,3 @@ function expiresUnlessRenewed(
     settle: () => clearTimeout(timer),
   }
 }
-
-const heartbeatAnswer = z.object({ lease_s: z.int().min(1), cancel: z.boolean() })

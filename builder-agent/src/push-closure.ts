@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type PathInfo, packNar } from '@crystal-forge/nix-cli'
-import type {
-  CacheCommitRequest,
-  CacheMissingRequest,
-  StorePath,
-  UploadedPath,
+import {
+  type CacheCommitRequest,
+  type CacheMissingRequest,
+  cacheMissingAnswer,
+  type StorePath,
+  type UploadedPath,
 } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import type { JobContext } from './job-context.ts'
@@ -57,7 +58,7 @@ async function missingPaths(
       fence: context.document.fence,
       paths: infos.slice(at, at + ASK_MAX).map(({ path }) => path),
     }
-    const answer = await call(context, '/v1/builder/cache/missing', body, missingAnswer)
+    const answer = await call(context, '/v1/builder/cache/missing', body, cacheMissingAnswer)
     if (!answer.ok) return answer.failed
     for (const path of answer.body.missing) missing.add(path)
   }
@@ -238,7 +239,6 @@ function failedCall(kind: Failed['class'], why: string): { readonly ok: false; r
   return { ok: false, failed: { kind: 'failed', class: kind, why } }
 }
 
-const missingAnswer = z.object({ missing: z.array(z.string()) })
 const ASK_MAX = 3500
 const COMMIT_MAX = 500
 /** Below the 1 MiB of a signed request. */

@@ -58,7 +58,8 @@ export type BuilderHello = {
 export const builderHelloAnswer: z.ZodType<BuilderHelloAnswer> = z.object({
   builder: line(64),
   name: line(64),
-  queues: z.record(jobKind, z.url()),
+  /** A kind of job that is not known here has no queue here. */
+  queues: z.object({ resolve: z.url(), evaluate: z.url(), build: z.url(), scan: z.url() }),
   cache: z.object({
     bucket: line(100),
     /** Key prefix of this tenant, without a slash at its end. */
@@ -211,6 +212,10 @@ export type JobHeartbeat = {
     | { phase: string; done: number; total: number; unit: string; note?: string | undefined }
     | undefined
 }
+export const jobHeartbeatAnswer: z.ZodType<JobHeartbeatAnswer> = z.object({
+  lease_s: z.int().min(1),
+  cancel: z.boolean(),
+})
 export type JobHeartbeatAnswer = { lease_s: number; cancel: boolean }
 
 const evaluated = z.discriminatedUnion('state', [
@@ -327,6 +332,7 @@ export const cacheMissingRequest: z.ZodType<CacheMissingRequest> = z.strictObjec
   paths: z.array(storePathText).min(1).max(8000),
 })
 export type CacheMissingRequest = { v: 1; job: string; fence: number; paths: string[] }
+export const cacheMissingAnswer: z.ZodType<CacheMissingAnswer> = z.object({ missing: z.array(z.string()) })
 export type CacheMissingAnswer = { missing: string[] }
 
 const uploadedPath = z.strictObject({

@@ -69,18 +69,21 @@ export function text(charactersMax: number): z.ZodString {
     .refine((value) => !value.includes('\0'), 'expected text without NUL')
 }
 
-/** A DSSE envelope as JSON (DSSE 1.0.2): parsed for shape here, verified by `verifyEnvelope`. */
+/**
+ * A DSSE envelope as JSON (DSSE 1.0.2): parsed for shape here, verified by `verifyEnvelope`. Members that a later version
+ * adds are ignored, as DSSE asks: what counts is inside of the payload.
+ */
 export const envelopeJson: z.ZodObject<
   {
     payloadType: z.ZodString
     payload: z.ZodString
     signatures: z.ZodArray<
-      z.ZodObject<{ keyid: z.ZodOptional<z.ZodString>; sig: z.ZodString }, z.core.$strict>
+      z.ZodObject<{ keyid: z.ZodOptional<z.ZodString>; sig: z.ZodString }, z.core.$strip>
     >
   },
-  z.core.$strict
-> = z.strictObject({
+  z.core.$strip
+> = z.object({
   payloadType: line(200),
   payload: z.string().max(1_000_000),
-  signatures: z.array(z.strictObject({ keyid: line(200).optional(), sig: z.string().max(200) })).max(16),
+  signatures: z.array(z.object({ keyid: line(200).optional(), sig: z.string().max(200) })).max(16),
 })

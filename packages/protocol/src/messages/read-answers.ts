@@ -70,7 +70,7 @@ export function isReportId(value: unknown): value is string {
 
 /** Undefined when it is no envelope, as `envelopeJson` says. */
 function readEnvelope(value: unknown): NonNullable<ReportAnswer['deployment']> | undefined {
-  if (!isObject(value) || !hasOnly(value, ['payloadType', 'payload', 'signatures'])) return undefined
+  if (!isObject(value)) return undefined
   const { payloadType, payload, signatures } = value
   if (!isLine(payloadType, 200) || !isText(payload, 1_000_000) || !Array.isArray(signatures)) return undefined
   if (signatures.length > 16) return undefined
@@ -80,7 +80,7 @@ function readEnvelope(value: unknown): NonNullable<ReportAnswer['deployment']> |
 }
 
 function readSignature(value: unknown): { keyid?: string; sig: string } | undefined {
-  if (!isObject(value) || !hasOnly(value, ['keyid', 'sig'])) return undefined
+  if (!isObject(value)) return undefined
   const { keyid, sig } = value
   if (!isText(sig, 200) || (keyid !== undefined && !isLine(keyid, 200))) return undefined
   return keyid === undefined ? { sig } : { keyid, sig }
@@ -96,10 +96,6 @@ function isInstant(value: unknown): value is string {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function hasOnly(value: object, names: readonly string[]): boolean {
-  return Object.keys(value).every((name) => names.includes(name))
 }
 
 function isWhole(value: unknown): value is number {
