@@ -38,7 +38,12 @@ function importDocument(context: Context, catalogue: () => Catalogue): OperatorE
     if (isBenchmark(body.document))
       return await adopt(transaction, catalogue(), { document: body.document, at: context.now() })
     const read = readChecklist(body.document, catalogue().benchmark.id)
-    if (!read.ok) return problem(422, 'invalid_checklist', `the checklist cannot be read: ${read.fault}`)
+    if (!read.ok)
+      return problem(
+        422,
+        'invalid_checklist',
+        `the checklist cannot be read: ${read.fault} (taken are CKLB, CKL, and benchmarks in XCCDF)`,
+      )
     const { checklist } = read
     const stranger = checklist.rules.find(({ rule }) => !catalogue().rules.has(rule))
     if (stranger !== undefined) return unknownRule(stranger.rule)

@@ -385,6 +385,26 @@ test('a checklist comes back without change; what differs becomes a statement an
   expect((await cklb('web-1')).statuses.get('V-268141')).toBe('open')
 })
 
+test('a CKL comes back without change as well, and what is no checklist is refused', async () => {
+  const exported = async (format: string): Promise<string> =>
+    (await world.api('GET', `/v1/exports/${format}?system=web-1`)).body.document
+  const importing = (document: string) =>
+    world.api('POST', '/v1/imports', { role: 'operator', body: { document } })
+  expect(await importing(await exported('ckl'))).toMatchObject({
+    status: 200,
+    body: { format: 'ckl', same: 103, recorded: 0, statements: [], passed_over: [] },
+  })
+  for (const format of ['hdf', 'oscal-ar', 'oscal-cd', 'oscal-poam', 'emass'])
+    expect(await importing(await exported(format)), format).toMatchObject({
+      status: 422,
+      body: { detail: expect.stringMatching(/taken are CKLB, CKL, and benchmarks in XCCDF/) },
+    })
+  expect(await importing(await exported('xccdf'))).toMatchObject({
+    status: 409,
+    body: { detail: 'V1R2 is in the catalogue already' },
+  })
+})
+
 test.each(['oscal-ar', 'oscal-cd', 'oscal-poam', 'emass'])('%s holds the fleet', async (format) => {
   const { status, body } = await world.api('GET', `/v1/exports/${format}?fleet=true`)
   expect(status).toBe(200)

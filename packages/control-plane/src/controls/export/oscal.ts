@@ -22,7 +22,7 @@ export function writeOscalResults(snapshot: AssessmentSnapshot, catalogue: Catal
           description: `Score ${percent(score)}, coverage by fresh evidence ${percent(coverage)}, accepted risk ${percent(snapshot.score.acceptedRisk)}, open CAT I ${snapshot.score.openCatI}.`,
           start: snapshot.at.toISOString(),
           end: snapshot.at.toISOString(),
-          'local-definitions': { 'inventory-items': inventoryOf(snapshot) },
+          ...inventoryOf(snapshot),
           'reviewed-controls': {
             'control-selections': [
               {
@@ -111,7 +111,7 @@ export function writeOscalPoam(snapshot: AssessmentSnapshot): string {
         'identifier-type': 'http://ietf.org/rfc/rfc4122',
         id: uuid5('system', ...snapshot.hosts.map(({ system }) => system)),
       },
-      'local-definitions': { 'inventory-items': inventoryOf(snapshot) },
+      ...inventoryOf(snapshot),
       ...some(
         'observations',
         observationsOf(snapshot, (rule, result) => openIds.has(rule) && isOpen(result)),
@@ -169,9 +169,11 @@ function metadataOf(snapshot: AssessmentSnapshot, what: string): object {
   }
 }
 
-function inventoryOf(snapshot: AssessmentSnapshot): object[] {
+/** The hosts; nothing where there are none, because OSCAL has no empty lists. */
+function inventoryOf(snapshot: AssessmentSnapshot): object {
+  if (snapshot.hosts.length === 0) return {}
   const ids = idsOf(snapshot)
-  return snapshot.hosts.map((host) => ({
+  const items = snapshot.hosts.map((host) => ({
     uuid: ids('host', host.system),
     description: host.hostname,
     props: [
@@ -179,6 +181,7 @@ function inventoryOf(snapshot: AssessmentSnapshot): object[] {
       ...(host.running === null ? [] : [{ name: 'toplevel', ns: NS, value: host.running.current }]),
     ],
   }))
+  return { 'local-definitions': { 'inventory-items': items } }
 }
 
 function observationsOf(
