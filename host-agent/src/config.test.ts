@@ -45,6 +45,7 @@ describe('the configuration', () => {
       root: '/',
       caFile: null,
       controlFactsIntervalMs: 86_400_000,
+      controlFactsSocket: null,
       heartbeatIntervalMs: 600_000,
       spool: { bytesMax: 16_777_216, ageMaxMs: 2_592_000_000 },
     })

@@ -19,6 +19,8 @@ export type Config = {
   readonly heartbeatIntervalMs: number
   /** How often the facts that controls are judged by are collected, besides at start and after a switch; null for never. */
   readonly controlFactsIntervalMs: number | null
+  /** Where systemd starts the collectors in a unit of their own; null to run them below the agent. */
+  readonly controlFactsSocket: string | null
   readonly spool: { readonly bytesMax: number; readonly ageMaxMs: number }
 }
 
@@ -56,6 +58,7 @@ export function readConfig(
     caFile: section.absolutePath('ca_file'),
     heartbeatIntervalMs: section.duration('heartbeat_interval', 5_000, 3_600_000) ?? 600_000,
     controlFactsIntervalMs: controlFactsInterval(section),
+    controlFactsSocket: section.absolutePath('control_facts_socket'),
     spool: {
       bytesMax: section.integer('spool_max_bytes', 65_536, 1_073_741_824) ?? 16 * 1024 * 1024,
       ageMaxMs: section.duration('spool_max_age', 60_000, 366 * 86_400_000) ?? 30 * 86_400_000,

@@ -66,7 +66,17 @@ export async function collectInChild(
       else reject(new Error('the look at the controls did not end well', { cause: error }))
     })
   })
-  const facts: unknown = JSON.parse(printed)
+  return parseCollected(printed)
+}
+
+/** What `host-agent observe --controls --json` prints. @throws Error when it is something else, or a part. */
+export function parseCollected(printed: string): CollectedFacts {
+  let facts: unknown
+  try {
+    facts = JSON.parse(printed)
+  } catch {
+    throw new Error('the look at the controls broke off')
+  }
   if (!isCollected(facts)) throw new Error('the look at the controls printed something else')
   return facts
 }
@@ -91,6 +101,6 @@ async function readLink(file: string): Promise<Link> {
 }
 
 /** Each program may take ten seconds, each walk twenty; sixty questions that all hang would be no look at a working host. */
-const LOOK_MS_MAX = 300_000
+export const LOOK_MS_MAX = 300_000
 /** A message has at most 1 MiB. */
-const LOOK_BYTES_MAX = 2 * 1024 * 1024
+export const LOOK_BYTES_MAX: number = 2 * 1024 * 1024

@@ -4,6 +4,7 @@ import path from 'node:path'
 import process from 'node:process'
 import { acceptedStateIn } from './accepted-state.ts'
 import { AGENT_VERSION } from './agent-version.ts'
+import { collectOverSocket } from './collect-over-socket.ts'
 import { type CommandLine, EXIT, parseCommandLine, USAGE } from './command-line.ts'
 import { type Config, DEFAULT_CONFIG_FILE, readConfig } from './config.ts'
 import { collectInChild, factsChainIn } from './control-facts.ts'
@@ -141,8 +142,14 @@ async function factsPorts(
   const [, script = ''] = process.argv
   const command = [process.execPath, ...process.execArgv, script] as const
   const child = { ...environment, CRYSTAL_FORGE__CLIENT__ROOT: config.root }
+  // Behind the socket this host is looked at, never a prepared tree.
+  const socket = config.root === '/' ? config.controlFactsSocket : null
   return {
-    source: { ...chain, collect: (signal) => collectInChild(command, child, signal) },
+    source: {
+      ...chain,
+      collect: (signal) =>
+        socket === null ? collectInChild(command, child, signal) : collectOverSocket(socket, signal),
+    },
     send: factsSender({ controlPlane, keyFile: config.privateKeyFile }),
     intervalMs: config.controlFactsIntervalMs,
   }

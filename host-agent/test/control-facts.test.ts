@@ -79,13 +79,16 @@ describe('the questions', () => {
 
 describe('what is collected, judged by the checks of the catalogue', () => {
   /** Files of the test belong to one group; the releases want different ones. */
-  const OTHER_RELEASE = ['V-268116 file-tree']
-  /** Satisfied as Debian comes. */
-  const LAX_BY_CHANCE = ['V-268130 key-value-file']
+  const OTHER_RELEASE = ['V-268116 file-tree subset']
+  /** Satisfied as Debian comes; that it has time servers at all. */
+  const LAX_BY_CHANCE = ['V-268130 key-value-file eq', 'V-268149 time-sync ne']
   const judgedFor = (facts: CollectedFacts) =>
     checks
       .filter(({ check }) => !JSON.stringify(check.value ?? null).includes('"param"'))
-      .map(({ id, check }) => ({ about: `${id} ${check.collector}`, verdict: verdictOn(facts, check) }))
+      .map(({ id, check }) => ({
+        about: `${id} ${check.collector} ${check.op}`,
+        verdict: verdictOn(facts, check),
+      }))
 
   it('agrees with every check on a host that complies', () => {
     const wrong = judgedFor(collected.compliant).filter(({ verdict }) => verdict !== 'true')
@@ -487,13 +490,66 @@ describe('hostile and broken sources give a reason and no value', () => {
       { 'auditctl -l': '-w /x -p wa\n'.repeat(10_000) },
       'too_large',
     ],
+    [
+      'an auditctl that lists nothing, not even that there is none',
+      'audit-rules',
+      {},
+      {},
+      { 'auditctl -l': '' },
+      'failed',
+    ],
+    ['an auditctl that tells nothing', 'audit-status', {}, {}, { 'auditctl -s': '\n' }, 'failed'],
+    ['accounts without one', 'accounts', {}, { 'etc/passwd': '# none\n' }, {}, 'unreadable'],
+    ['hashes without an entry of root', 'shadow', {}, { 'etc/shadow': '\n' }, {}, 'unreadable'],
+    [
+      'no device at all',
+      'block-devices',
+      {},
+      { 'proc/self/mountinfo': '21 1 0:2 / / rw - tmpfs tmpfs rw\n' },
+      { lsblk: '{"blockdevices":[]}' },
+      'unreadable',
+    ],
+    [
+      'devices that nothing is mounted from',
+      'block-devices',
+      {},
+      { 'proc/self/mountinfo': '21 1 0:2 / / rw - nfs4 server:/root rw\n' },
+      { lsblk: '{"blockdevices":[{"name":"sda","type":"disk","fstype":null,"mountpoints":[null]}]}' },
+      'unreadable',
+    ],
+    [
+      'a mounted device that lsblk does not see',
+      'block-devices',
+      {},
+      { 'proc/self/mountinfo': '21 1 253:0 / /with\\040space rw - ext4 /dev/mapper/vg-data rw\n' },
+      { lsblk: '{"blockdevices":[{"name":"sda","type":"disk","fstype":"ext4","mountpoints":["/with"]}]}' },
+      'not_permitted',
+    ],
+    [
+      'swap on a device that lsblk does not see',
+      'block-devices',
+      {},
+      { 'proc/swaps': 'Filename\tType\n/dev/dm-1\t\tpartition\t1\t0\t-2\n' },
+      { lsblk: '{"blockdevices":[{"name":"sda","type":"crypt","fstype":"ext4","mountpoints":["/"]}]}' },
+      'not_permitted',
+    ],
+    ['a system without a profile', 'binaries', { names: ['telnet'] }, {}, {}, 'absent'],
+    ['a kernel that shows no interfaces', 'radios', {}, {}, {}, 'absent'],
+    [
+      'a wireless interface that does not say whether it is up',
+      'radios',
+      {},
+      { 'sys/class/net/wlan0/phy80211/index': '0\n' },
+      {},
+      'absent',
+    ],
     ['a collector that does not exist', 'shell', { command: 'id' }, {}, {}, 'unsupported'],
     ['a member of every object', 'constructor', {}, {}, {}, 'unsupported'],
   ])('%s', async (_, collector, args, files, answers, code) => {
     const own = await preparedTree()
-    for (const [file, content] of Object.entries(files)) await own.write(file, content)
     await own.write('proc/self/mountinfo', '21 1 259:2 / / rw - ext4 /dev/sda1 rw\n')
     await own.write('etc/passwd', '')
+    for (const [file, content] of Object.entries(files)) await own.write(file, content)
     const { facts } = await collectFacts(
       hostOf(own, answers),
       [{ collector, args: JSON.parse(JSON.stringify(args)) }],
@@ -523,8 +579,25 @@ describe('hostile and broken sources give a reason and no value', () => {
     await tree.write('etc/passwd', 'bob:x:1000:100::/home/bob:/bin/sh\n')
     await tree.write('home/bob/.ssh/id', 'x')
     await chmod(path.join(tree.root, 'home'), 0o000)
-    await expect(COLLECTORS['private-keys']?.(hostOf(tree), {})).rejects.toMatchObject({ code: 'unreadable' })
+    await expect(COLLECTORS['private-keys']?.(hostOf(tree), {})).rejects.toMatchObject({
+      code: 'not_permitted',
+    })
     await chmod(path.join(tree.root, 'home'), 0o755)
+  })
+
+  it('a directory that is hidden from the agent, which looks empty to whoever may read all', async () => {
+    const own = await preparedTree()
+    await own.write('etc/nixos/configuration.nix', '{ }\n')
+    await chmod(path.join(own.root, 'etc/nixos'), 0o000)
+    for (const [collector, args] of [
+      ['world-writable', {}],
+      ['file-tree', { tree: '/etc' }],
+    ] as const)
+      await expect(COLLECTORS[collector]?.(hostOf(own), args)).rejects.toMatchObject({
+        code: 'not_permitted',
+      })
+    await chmod(path.join(own.root, 'etc/nixos'), 0o755)
+    await own[Symbol.asyncDispose]()
   })
 
   it('a tree that takes too long: part of it would look like all of it', async () => {
@@ -584,6 +657,9 @@ describe('programs', () => {
     endless: 'while :; do echo yes; done',
     hanging: 'exec sleep 60',
     failing: 'echo "password=hunter2" >&2; exit 3',
+    // As auditctl and nft of a host said it without the capability.
+    refused: 'echo "Error sending rule list data request (Operation not permitted)" >&2; exit 255',
+    unprivileged: 'echo "You must be root to run this program." >&2; exit 4',
   }
   test.each<[string, string | RegExp]>([
     ['fine', '$(id); C unset'],
@@ -592,6 +668,8 @@ describe('programs', () => {
     ['endless', 'too_large: endless printed more than 1000 bytes'],
     ['hanging', 'timeout: hanging took longer than 0.5 s'],
     ['failing', 'failed: failing ended with 3'],
+    ['refused', 'not_permitted: refused is not permitted to look'],
+    ['unprivileged', 'not_permitted: unprivileged is not permitted to look'],
     ['missing', 'absent: there is no missing in the system profile'],
   ])('one that is %s', async (name, expected) => {
     const directory = await temporaryDirectory()

@@ -11,7 +11,7 @@ import {
   readCatalogue,
   resolveParams,
 } from '@crystal-forge/control-plane'
-import type { CatalogueRule, StigReport } from '@crystal-forge/protocol'
+import type { CatalogueRule, RuntimeCheck, StigReport } from '@crystal-forge/protocol'
 
 export const RELEASE = 'V1R2'
 export const TOPLEVEL = '/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-nixos-system-web-1-25.11'
@@ -86,6 +86,7 @@ export function factsOf(catalogue: Catalogue): DemoFact[] {
   const facts = new Map<string, { collector: string; args: Record<string, Json>; values: Json }>()
   for (const rule of catalogue.rules.values())
     for (const check of checksOf(rule, RELEASE)) {
+      if (isAnsweredByAnother(check, checksOf(rule, RELEASE))) continue
       const args = Object.fromEntries(
         Object.entries(check.args).map(([name, value]) => [
           name,
@@ -98,6 +99,12 @@ export function factsOf(catalogue: Catalogue): DemoFact[] {
       facts.set(key, fact)
     }
   return [...facts.values()]
+}
+
+/** Whatever satisfies another check of the same value is not what this one forbids. */
+function isAnsweredByAnother(check: RuntimeCheck, all: readonly RuntimeCheck[]): boolean {
+  const of = (one: RuntimeCheck) => JSON.stringify([one.collector, one.args, one.field])
+  return check.op === 'ne' && all.some((one) => one.op !== 'ne' && of(one) === of(check))
 }
 
 export function demoHost(catalogue: Catalogue, at: Date, more: Partial<HostEvidence> = {}): HostEvidence {

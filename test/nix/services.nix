@@ -66,6 +66,11 @@ in
     allowedUsers = (evaluate (cf { client = agent; })).nix.settings.allowed-users;
     polkit = (evaluate (cf { client = agent; })).security.polkit.extraConfig;
   };
+  controls = {
+    unit = (evaluate (cf { client = agent; })).systemd.services."crystal-forge-agent-controls@".serviceConfig;
+    socket = (evaluate (cf { client = agent; })).systemd.sockets.crystal-forge-agent-controls.socketConfig;
+    off = lib.attrNames (units (cf { client = agent // { control_facts = false; }; }));
+  };
   disabled = lib.attrNames (units { });
   nothing = failed (cf { });
   clientWithoutKey = failed (cf { client.enable = true; });

@@ -12,12 +12,13 @@ import { evaluateNix, harness, nix } from './evaluate.ts'
 const SLOW = harness === undefined ? 60_000 : 600_000
 
 const setting = z.union([z.string(), z.boolean(), z.number()])
+const serviceConfig = z.record(z.string(), z.union([setting, z.array(setting)]))
 const unit = z.object({
   wantedBy: z.array(z.string()),
   after: z.array(z.string()),
   requires: z.array(z.string()),
   restartIfChanged: z.boolean(),
-  serviceConfig: z.record(z.string(), z.union([setting, z.array(setting)])),
+  serviceConfig,
 })
 type Unit = z.infer<typeof unit>
 const texts = z.array(z.string())
@@ -42,6 +43,7 @@ const seen = z.object({
     allowedUsers: texts,
     polkit: z.string(),
   }),
+  controls: z.object({ unit: serviceConfig, socket: serviceConfig, off: texts }),
   disabled: texts,
   nothing: texts,
   clientWithoutKey: texts,
@@ -70,6 +72,7 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     expect(failed).toEqual([])
     expect(Object.keys(units).sort((a, b) => a.localeCompare(b))).toEqual([
       'crystal-forge-agent',
+      'crystal-forge-agent-controls@',
       'crystal-forge-apply',
       'crystal-forge-builder',
       'crystal-forge-builder-key',
@@ -79,8 +82,8 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     expect(warnings).toEqual([expect.stringContaining('plain HTTP')])
     expect(slice).toBe(true)
     expect(configPath).toBe('/var/lib/crystal-forge/config.toml')
-    expect(users).toEqual(['crystal-forge'])
-    expect(made.together).toHaveLength(6)
+    expect(users).toEqual(['crystal-forge', 'crystal-forge-controls'])
+    expect(made.together).toHaveLength(7)
   })
 
   it('gives secrets as credentials, and keeps state from other eyes', () => {
@@ -105,14 +108,33 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
     expect(told('everything')).toMatchObject({ control_facts: false, control_facts_interval: '6h' })
   })
 
+  it('lets look who reaches no network, and lets nobody but root ask', () => {
+    const { unit, socket, off } = made.controls
+    expect(unit['RestrictAddressFamilies']).toEqual(['AF_UNIX', 'AF_NETLINK'])
+    expect(unit['CapabilityBoundingSet']).toEqual(unit['AmbientCapabilities'])
+    expect(Object.keys(unit)).not.toContain('LoadCredential')
+    expect(socket).toMatchObject({ SocketMode: '0600', Accept: true })
+    // The agent itself keeps none of these rights.
+    const agent = made.quickStart.units['crystal-forge-agent']
+    expect(agent?.serviceConfig).toMatchObject({
+      CapabilityBoundingSet: '',
+      ProtectHome: true,
+      PrivateTmp: true,
+    })
+    expect(made.settings['quickStart']?.['crystal-forge-agent-config']?.['client']).toMatchObject({
+      control_facts_socket: socket['ListenStream'],
+    })
+    expect(off).toEqual(['crystal-forge-agent'])
+  })
+
   it('does not restart the agent under the switch that it watches', () => {
     expect(made.quickStart.units['crystal-forge-agent']?.restartIfChanged).toBe(false)
     expect(made.quickStart.units['crystal-forge-server']?.restartIfChanged).toBe(true)
   })
 
   it('leaves a host with only an agent as it is otherwise', () => {
-    expect(made.agentOnly.units).toEqual(['crystal-forge-agent'])
-    expect(made.agentOnly.users).toEqual([])
+    expect(made.agentOnly.units).toEqual(['crystal-forge-agent', 'crystal-forge-agent-controls@'])
+    expect(made.agentOnly.users).toEqual(['crystal-forge-controls'])
     expect(made.agentOnly.tmpfiles.join()).not.toContain('crystal-forge:')
     expect(made.agentOnly.allowedUsers).toEqual(['*'])
     expect(made.quickStart.allowedUsers).toEqual(['*'])
@@ -213,7 +235,7 @@ describe.skipIf(nix.version === null)(`services.crystal-forge ${nix.note}`, () =
   it('exposes little of the machine to server and agent', async ({ skip }) => {
     const directory = await mkdtemp(path.join(tmpdir(), 'units-'))
     try {
-      for (const name of ['crystal-forge-server', 'crystal-forge-agent']) {
+      for (const name of ['crystal-forge-server', 'crystal-forge-agent', 'crystal-forge-agent-controls@']) {
         const file = path.join(directory, `${name}.service`)
         await writeFile(file, render(made.quickStart.units[name]))
         const exposure = await exposureOf(file)

@@ -1,4 +1,4 @@
-import { type Collector, inOrder } from './collector.ts'
+import { CannotCollect, type Collector, inOrder } from './collector.ts'
 import { readText } from './read-text.ts'
 
 export type Account = {
@@ -11,6 +11,7 @@ export type Account = {
 /** passwd(5): numbers that several accounts have, and accounts with a shell that lets somebody work. */
 export const accounts: Collector = async (host) => {
   const all = parsePasswd(await readText(host, '/etc/passwd'))
+  if (all.length === 0) throw new CannotCollect('unreadable', '/etc/passwd names no account')
   const uids = all.map(({ uid }) => uid)
   const twice = uids.filter((uid, at) => uids.indexOf(uid) !== at)
   return {
@@ -35,11 +36,12 @@ export function isInteractive({ shell }: Account): boolean {
 export const shadow: Collector = async (host) => {
   const entries = parseShadow(await readText(host, '/etc/shadow'))
   const root = entries.find(({ name }) => name === 'root')
+  if (root === undefined) throw new CannotCollect('unreadable', '/etc/shadow has no entry of root')
   const names = (chosen: (entry: ShadowEntry) => boolean) =>
     inOrder(entries.filter(chosen).map(({ name }) => name))
   return {
     hashSchemes: inOrder(new Set(entries.flatMap(({ scheme }) => (scheme === null ? [] : [scheme])))),
-    rootLocked: root?.locked ?? true,
+    rootLocked: root.locked,
     accountsThatExpire: names(({ expires }) => expires),
     accountsWithoutInactivityLimit: names(({ locked, inactivityLimit }) => !locked && !inactivityLimit),
   }

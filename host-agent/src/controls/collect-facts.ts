@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ControlFact, ControlFacts } from '@crystal-forge/protocol'
 import { readSystemPaths } from '../collectors/system-paths.ts'
 import { readHostname } from '../observe.ts'
-import { type Args, CannotCollect, type Collector, type Host, type Json } from './collector.ts'
+import { type Args, CannotCollect, type Collector, type Host, isDenied, type Json } from './collector.ts'
 
 /** What is asked: a collector with its arguments. Comes with the agent, never from the control plane. */
 export type Question = { readonly collector: string; readonly args: Args }
@@ -60,11 +60,17 @@ async function askOne(
       throw new CannotCollect('too_large', `the value has more than ${VALUE_BYTES_MAX} bytes`)
     return { ...asked, value: clone(value) }
   } catch (error) {
-    const code = error instanceof CannotCollect ? error.code : 'failed'
-    // The message of any other error may quote what was read.
-    const words = error instanceof CannotCollect ? error.message : 'the collector failed'
-    return { ...asked, error: { code, detail: words.replace(/\p{Cc}+/gu, ' ').slice(0, 500) } }
+    const { code, message } = whyNot(error)
+    return { ...asked, error: { code, detail: message.replace(/\p{Cc}+/gu, ' ').slice(0, 500) } }
   }
+}
+
+/** The message of an error that no collector wrote may quote what was read. */
+function whyNot(error: unknown): CannotCollect {
+  if (error instanceof CannotCollect) return error
+  return isDenied(error)
+    ? new CannotCollect('not_permitted', 'the agent may not look at it')
+    : new CannotCollect('failed', 'the collector failed')
 }
 
 /** The largest values give way until the message fits; each says so. */

@@ -5,7 +5,8 @@ export type Args = Readonly<Record<string, Json>>
 
 /**
  * Runs a program of the system profile and gives its standard output as text. No shell, a cleared environment, bounded in time and size.
- * @throws CannotCollect `absent` without the program, `timeout`, `too_large`, `unreadable` when it prints no text, `failed` otherwise.
+ * @throws CannotCollect `absent` without the program, `not_permitted` when it complains of that, `timeout`, `too_large`, `unreadable` when
+ * it prints no text, `failed` otherwise.
  */
 export type RunProgram = (
   program: string,
@@ -29,7 +30,14 @@ export type Host = {
  */
 export type Collector = (host: Host, args: Args) => Promise<Json>
 
-export type WhyNot = 'absent' | 'unreadable' | 'timeout' | 'too_large' | 'unsupported' | 'failed'
+export type WhyNot =
+  | 'absent'
+  | 'not_permitted'
+  | 'unreadable'
+  | 'timeout'
+  | 'too_large'
+  | 'unsupported'
+  | 'failed'
 
 /** There is no value. The message is for a person and holds nothing of what was read. */
 export class CannotCollect extends Error {
@@ -40,6 +48,11 @@ export class CannotCollect extends Error {
     this.name = 'CannotCollect'
     this.code = code
   }
+}
+
+/** Whether an error of the operating system says that something is there and kept from this process. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'EPERM')
 }
 
 /** An argument that is a text. */

@@ -42,7 +42,7 @@ async function filesBelow(host: Host, directory: string): Promise<readonly strin
 
 async function isOpenKey(host: Host, file: string): Promise<boolean> {
   const bytes = await host.tree.bytes(file, KEY_BYTES_MAX)
-  if (bytes === null) throw new CannotCollect('unreadable', `${file} may not be read`)
+  if (bytes === null) throw new CannotCollect('not_permitted', `${file} may not be read`)
   return opensWithoutPassphrase(Buffer.from(bytes).toString('latin1'))
 }
 

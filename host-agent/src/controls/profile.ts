@@ -6,9 +6,9 @@ import { readText } from './read-text.ts'
 
 /** Whether the profile of the system has a program of this name. */
 export const binaries: Collector = async ({ tree }, args) => {
-  if (!tree.exists('/run/current-system')) throw new CannotCollect('absent', 'there is no current system')
+  if (!tree.exists(PROFILE)) throw new CannotCollect('absent', 'the current system has no profile')
   const names = textsArg(args, 'names', NAME)
-  return Object.fromEntries(names.map((name) => [name, tree.exists(`/run/current-system/sw/bin/${name}`)]))
+  return Object.fromEntries(names.map((name) => [name, tree.exists(`${PROFILE}/${name}`)]))
 }
 
 export const systemPaths: Collector = async ({ tree }) => {
@@ -46,5 +46,6 @@ function parseCertificate(pem: string, file: string): X509Certificate {
   }
 }
 
+const PROFILE = '/run/current-system/sw/bin'
 /** A bundle of all public authorities has a quarter of that. */
 const PEM_BYTES_MAX = 1024 * 1024

@@ -1,13 +1,14 @@
-import type { Collector, Host } from './collector.ts'
-import { listIfAny, readTextIfAny } from './read-text.ts'
+import { CannotCollect, type Collector, type Host } from './collector.ts'
+import { listIfAny, readText, readTextIfAny } from './read-text.ts'
 
 /** Wireless interfaces that are up, and bluetooth controllers that rfkill does not block. */
 export const radios: Collector = async (host) => {
-  const interfaces = (await listIfAny(host, '/sys/class/net')) ?? []
+  const interfaces = await listIfAny(host, '/sys/class/net')
+  if (interfaces === null) throw new CannotCollect('absent', 'there is no /sys/class/net')
   const wireless = interfaces.filter((name) => host.tree.exists(`/sys/class/net/${name}/phy80211`))
   const up: string[] = []
   for (const name of wireless) {
-    const flags = Number.parseInt((await readTextIfAny(host, `/sys/class/net/${name}/flags`)) ?? '', 16)
+    const flags = Number.parseInt(await readText(host, `/sys/class/net/${name}/flags`), 16)
     if ((flags & IFF_UP) !== 0) up.push(name)
   }
   const controllers = ((await listIfAny(host, '/sys/class/bluetooth')) ?? []).filter((name) =>

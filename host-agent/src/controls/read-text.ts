@@ -1,6 +1,6 @@
-import { lstat, readdir, stat } from 'node:fs/promises'
+import { access, constants, lstat, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { CannotCollect, type Host, inOrder } from './collector.ts'
+import { CannotCollect, type Host, inOrder, isDenied } from './collector.ts'
 import { decodeText } from './run-program.ts'
 
 /** The text of a file. @throws CannotCollect `absent`, `unreadable` or `too_large`. */
@@ -8,7 +8,7 @@ export async function readText(host: Host, file: string, bytesMax: number = FILE
   const found = await locate(host, file)
   if (!(await stat(found)).isFile()) throw new CannotCollect('unreadable', `${file} is no file`)
   const bytes = await host.tree.bytes(file, bytesMax + 1)
-  if (bytes === null) throw new CannotCollect('unreadable', `${file} may not be read`)
+  if (bytes === null) throw await whyUnread(file, found)
   if (bytes.length > bytesMax) throw new CannotCollect('too_large', `${file} has more than ${bytesMax} bytes`)
   return decodeText(bytes, file)
 }
@@ -18,14 +18,32 @@ export async function readTextIfAny(host: Host, file: string): Promise<string | 
   return host.tree.exists(file) ? await readText(host, file) : null
 }
 
+async function whyUnread(file: string, found: string): Promise<CannotCollect> {
+  const denied = await access(found, constants.R_OK).then(() => false, isDenied)
+  return denied
+    ? new CannotCollect('not_permitted', `${file} may not be read`)
+    : new CannotCollect('unreadable', `${file} cannot be read`)
+}
+
 /** The names in a directory, sorted; null when there is none. @throws CannotCollect when it cannot be looked into. */
 export async function listIfAny(host: Host, directory: string): Promise<readonly string[] | null> {
   if (!host.tree.exists(directory)) return null
   const found = await locate(host, directory)
-  // systemd hides directories from a unit (ProtectHome=) behind an empty one of mode 000.
-  if (((await lstat(found)).mode & 0o777) === 0)
-    throw new CannotCollect('unreadable', `${directory} is hidden from the agent`)
-  return inOrder(await readdir(found))
+  if (isHidden(await lstat(found)))
+    throw new CannotCollect('not_permitted', `${directory} is hidden from the agent`)
+  try {
+    return inOrder(await readdir(found))
+  } catch (error) {
+    throw isDenied(error) ? new CannotCollect('not_permitted', `${directory} may not be looked into`) : error
+  }
+}
+
+/**
+ * systemd hides a directory from a unit (ProtectHome=, InaccessiblePaths=) behind an empty one of mode 000, and whoever may read all files
+ * sees it as empty.
+ */
+export function isHidden(about: { readonly mode: number }): boolean {
+  return (about.mode & 0o777) === 0
 }
 
 /** Where a path lies on the disk, links followed. @throws CannotCollect `absent`. */

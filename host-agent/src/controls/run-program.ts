@@ -44,7 +44,7 @@ export function decodeText(bytes: Uint8Array, of: string): string {
   return text
 }
 
-/** What a program wrote to standard error stays here: it may quote what must not leave. */
+/** What a program wrote to standard error is looked at and stays here: it may quote what must not leave. */
 function whyNot(program: string, error: unknown, limits: RunLimits): CannotCollect {
   const facts = typeof error === 'object' && error !== null ? error : {}
   const code = 'code' in facts ? facts.code : null
@@ -53,7 +53,12 @@ function whyNot(program: string, error: unknown, limits: RunLimits): CannotColle
     return new CannotCollect('too_large', `${program} printed more than ${limits.bytesMax} bytes`)
   if ('killed' in facts && facts.killed === true)
     return new CannotCollect('timeout', `${program} took longer than ${limits.ms / 1000} s`)
+  const complaint = 'stderr' in facts && facts.stderr instanceof Uint8Array ? facts.stderr : new Uint8Array()
+  if (code === 'EACCES' || code === 'EPERM' || DENIED.test(new TextDecoder().decode(complaint)))
+    return new CannotCollect('not_permitted', `${program} is not permitted to look`)
   return new CannotCollect('failed', `${program} ended with ${typeof code === 'number' ? code : 'an error'}`)
 }
 
+/** The kernel's own words, and those that auditctl, iptables and systemctl have for them. */
+const DENIED = /operation not permitted|permission denied|access denied|must be root/i
 const PROFILE = '/run/current-system/sw/bin'

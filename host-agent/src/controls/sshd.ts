@@ -11,6 +11,9 @@ export const sshd: Collector = async (host) => {
     found.set(name, before === undefined ? value : `${before}\n${value}`)
   }
   if (found.size === 0) throw new CannotCollect('failed', 'sshd -T printed no settings')
+  // Their order follows from what addresses the process itself could use.
+  const addresses = found.get('listenaddress')
+  if (addresses !== undefined) found.set('listenaddress', addresses.split('\n').sort().join('\n'))
   const settings = Object.fromEntries(found)
   const banner = found.get('banner') ?? 'none'
   if (!PATH.test(banner) || !host.tree.exists(banner)) return settings

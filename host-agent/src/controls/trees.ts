@@ -10,7 +10,7 @@ import {
   textArg,
   textsArg,
 } from './collector.ts'
-import { locate, readTextIfAny } from './read-text.ts'
+import { isHidden, locate, readTextIfAny } from './read-text.ts'
 
 /**
  * Owners, groups and modes at and below a path, and of the files of some units. A link counts as what it leads to, because that is what is
@@ -34,26 +34,27 @@ export const worldWritable: Collector = async (host) => {
   const walk: Walk = { host, until: host.monotonicMs() + WALK_MS_MAX, left: SYSTEM_DIRECTORIES_MAX }
   const found: string[] = []
   let closed = 0
+  // A directory that has gone meanwhile is none.
+  const countClosed = (error: unknown) => {
+    if (!isGone(error)) closed++
+    return null
+  }
   const waiting = ['/']
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     spend(walk)
     const onDisk = path.join(host.tree.root, at)
-    const about = await lstat(onDisk).catch(() => null)
+    const about = await lstat(onDisk).catch(countClosed)
     if (about === null) continue
+    if (isHidden(about)) closed++
     if ((about.mode & 0o002) !== 0 && (about.mode & 0o1000) === 0) found.push(at)
     if (found.length >= FOUND_MAX) return { withoutStickyBit: inOrder(found), complete: false }
-    const entries = await readdir(onDisk, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-      // A directory that has gone meanwhile is none.
-      if (error.code !== 'ENOENT') closed++
-      return []
-    })
-    for (const entry of entries) {
+    for (const entry of (await readdir(onDisk, { withFileTypes: true }).catch(countClosed)) ?? []) {
       const inside = path.join(at, entry.name)
       if (entry.isDirectory() && !NOT_WALKED.has(inside)) waiting.push(inside)
     }
   }
   if (closed > 0 && found.length === 0)
-    throw new CannotCollect('unreadable', `${closed} directories may not be looked into`)
+    throw new CannotCollect('not_permitted', `${closed} directories may not be looked into`)
   return { withoutStickyBit: inOrder(found), complete: closed === 0 }
 }
 
@@ -71,15 +72,23 @@ async function visitTree(walk: Walk, top: string, seen: Seen): Promise<void> {
   const waiting = [top]
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     spend(walk)
-    const about = await stat(at).catch(() => null)
+    const about = await stat(at).catch(unlessGone)
     // A link that leads nowhere has no mode of its own.
     if (about === null) continue
     seen.add(about)
     if (!about.isDirectory() || (at !== top && (await lstat(at)).isSymbolicLink())) continue
-    const names = await readdir(at).catch(() => null)
-    if (names === null) throw new CannotCollect('unreadable', 'a directory may not be looked into')
-    waiting.push(...names.map((name) => path.join(at, name)))
+    if (isHidden(about)) throw new CannotCollect('not_permitted', 'a directory is hidden from the agent')
+    waiting.push(...((await readdir(at).catch(unlessGone)) ?? []).map((name) => path.join(at, name)))
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && GONE.has(error.code)
+}
+
+function unlessGone(error: unknown): null {
+  if (isGone(error)) return null
+  throw error
 }
 
 type About = { readonly uid: number; readonly gid: number; readonly mode: number; isDirectory(): boolean }
@@ -132,6 +141,8 @@ async function readNames(host: Host, file: string): Promise<ReadonlyMap<number, 
   return names
 }
 
+/** Removed meanwhile, or a link that leads nowhere or round in a circle. */
+const GONE: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
 const UNIT_DIRECTORIES = ['/etc/systemd/system', '/run/current-system/sw/lib/systemd/system']
 /** Made by the kernel, or immutable: the store is mounted read-only and its directories have no write bits. */
 const NOT_WALKED: ReadonlySet<string> = new Set(['/proc', '/sys', '/dev', '/run', '/nix/store'])

@@ -12,6 +12,8 @@ let
         inherit (client) allow_plain_http heartbeat_interval control_facts control_facts_interval spool_max_bytes spool_max_age
           authority ca_file server_url;
         private_key = credential;
+        # agent-controls.nix
+        control_facts_socket = if client.control_facts then "/run/crystal-forge-agent-controls.sock" else null;
       } // lib.optionalAttrs (client.server_url == null) { inherit (client) server_host server_port; };
       DEPLOYMENT = lib.mapAttrs' (name: lib.nameValuePair (lib.toUpper name)) deployment;
     };

@@ -42,7 +42,7 @@ let
   hosts = map (system: system.hostname) cfg.systems;
 in
 {
-  imports = [ ./options.nix ./server.nix ./database.nix ./builder.nix ./agent.nix ./dashboards.nix ];
+  imports = [ ./options.nix ./server.nix ./database.nix ./builder.nix ./agent.nix ./agent-controls.nix ./dashboards.nix ];
 
   config = lib.mkIf cfg.enable {
     assertions = [

@@ -98,9 +98,13 @@ let
       description = mkOption { type = types.str; default = ""; };
       enable = bool true;
       wantedBy = listOf types.str;
+      wants = listOf types.str;
+      requires = listOf types.str;
+      after = listOf types.str;
       environment = mkOption { type = types.attrsOf (types.nullOr (types.oneOf [ types.str types.path types.package ])); default = { }; };
       serviceConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
       unitConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
+      socketConfig = mkOption { type = types.attrsOf types.anything; default = { }; };
       path = listOf (types.either types.package types.str);
       script = lines;
       preStart = lines;
@@ -237,6 +241,7 @@ in
     };
     systemd = {
       services = units;
+      sockets = units;
       timers = units;
       targets = units;
       slices = mkOption { type = types.attrsOf (types.submodule { options = { description = mkOption { type = types.str; default = ""; }; sliceConfig = anyAttrs; wantedBy = listOf types.str; }; }); default = { }; };

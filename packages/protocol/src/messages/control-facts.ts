@@ -25,7 +25,15 @@ const controlFact = z.union([
   z.strictObject({
     ...asked,
     error: z.strictObject({
-      code: z.enum(['absent', 'unreadable', 'timeout', 'too_large', 'unsupported', 'failed']),
+      code: z.enum([
+        'absent',
+        'not_permitted',
+        'unreadable',
+        'timeout',
+        'too_large',
+        'unsupported',
+        'failed',
+      ]),
       detail: line(500),
     }),
   }),

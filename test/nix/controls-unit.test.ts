@@ -1,0 +1,103 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import process from 'node:process'
+import type { ControlFact } from '@crystal-forge/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import * as z from 'zod'
+import type { ControlsUnit, ControlsUnitReport } from './controls-unit-scenario.ts'
+import { evaluateNix, harness, nix } from './evaluate.ts'
+
+/**
+ * The collectors run in the unit that the module makes for them, under a real systemd: what they find there must be what they find without
+ * it, and what a unit keeps them from must be an error, never a value that looks like "none".
+ */
+
+/** Starts a systemd of its own; lies beside the repository where that is possible. */
+const withSystemd = path.join(import.meta.dirname, '../../../shared/tools/with-systemd.sh')
+const runner = findRunner()
+const directory = realpathSync(mkdtempSync(path.join(tmpdir(), 'controls-unit-')))
+const setting = z.union([z.string(), z.number(), z.boolean()])
+const settings = z.record(z.string(), z.union([setting, z.array(setting)]))
+const evaluated = z.object({ controls: z.object({ unit: settings, socket: settings }) })
+
+describe.skipIf(runner.prefix === null)(`the unit of the collectors ${runner.note}`, () => {
+  let report: ControlsUnitReport
+  beforeAll(
+    async () => {
+      const { controls } = evaluated.parse(await evaluateNix('services.nix', { generation: '24.11' }))
+      const file = path.join(directory, 'unit.json')
+      writeFileSync(file, JSON.stringify(controls satisfies ControlsUnit))
+      const scenario = path.join(import.meta.dirname, 'controls-unit-scenario.ts')
+      const agent = path.join(import.meta.dirname, '../../host-agent/src/main.ts')
+      const [program = '', ...argv] = [...(runner.prefix ?? []), process.execPath, scenario, file, agent]
+      const printed = execFileSync(program, argv, {
+        encoding: 'utf8',
+        maxBuffer: 16 * 1024 * 1024,
+        stdio: ['ignore', 'pipe', 'inherit'],
+        timeout: 280_000,
+      })
+      report = JSON.parse(/^REPORT (.*)$/m.exec(printed)?.[1] ?? '')
+    },
+    harness === undefined ? 300_000 : 900_000,
+  )
+  afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+  it('lets every collector find what it finds without a unit', () => {
+    const found = (facts: readonly ControlFact[]) => facts.map((fact) => [nameOf(fact), answerOf(fact)])
+    expect(found(report.inUnit)).toEqual(found(report.outside))
+    expect(report.outside.length).toBeGreaterThan(50)
+  })
+
+  it('is what lets them: kept from something they say so, and never that there is none', () => {
+    for (const [at, kept] of report.keptOut.entries()) {
+      const outside = report.outside[at]
+      // Part of what is wrong is still wrong; a part of nothing would be a pass.
+      if ('error' in kept || nameOf(kept) === 'world-writable {}') continue
+      expect([nameOf(kept), answerOf(kept)]).toEqual([nameOf(kept), outside && answerOf(outside)])
+    }
+    expect(answerOf(factOf(report.keptOut, 'shadow'))).toBe('not_permitted')
+    expect(answerOf(factOf(report.keptOut, 'private-keys'))).toBe('not_permitted')
+  })
+
+  it.for(['audit-rules', 'audit-status', 'netfilter', 'sshd'])(
+    'is permitted to look: %s',
+    (collector, { skip }) => {
+      const outside = factOf(report.outside, collector)
+      if ('error' in outside)
+        return skip(`root is not told here either (${outside.error.code}: ${outside.error.detail})`)
+      expect(factOf(report.inUnit, collector)).toHaveProperty('value')
+      expect(answerOf(factOf(report.keptOut, collector))).toBe('not_permitted')
+    },
+  )
+})
+
+function nameOf({ collector, args }: ControlFact): string {
+  return `${collector} ${JSON.stringify(args)}`
+}
+
+/** Without what is different in each look: the walk over a large disk may be too long for one and not for the other. */
+function answerOf(fact: ControlFact): unknown {
+  if ('error' in fact) return fact.error.code === 'timeout' ? 'a value, or a timeout' : fact.error.code
+  return fact.collector === 'world-writable' ? 'a value, or a timeout' : fact.value
+}
+
+function factOf(facts: readonly ControlFact[], collector: string): ControlFact {
+  const found = facts.find((fact) => fact.collector === collector)
+  if (found === undefined) throw new Error(`nothing was asked of ${collector}`)
+  return found
+}
+
+function findRunner(): { readonly prefix: readonly string[] | null; readonly note: string } {
+  const none = (because: string) => ({ prefix: null, note: `(skipped: ${because})` })
+  if (nix.version === null) return none('nix is not installed')
+  if (process.getuid?.() !== 0) return none('a systemd of its own needs root')
+  if (!existsSync(withSystemd)) return none('there is no with-systemd.sh beside the repository')
+  if (!existsSync('/usr/bin/systemctl') && !existsSync('/bin/systemctl')) return none('there is no systemd')
+  const first = readFileSync('/proc/1/comm', 'utf8').trim()
+  return {
+    prefix: [withSystemd],
+    note: first === 'systemd' ? '(systemd of this machine)' : '(its own systemd)',
+  }
+}
