@@ -1,8 +1,11 @@
-# Grafana has the datasource, and its role reads the dashboards' views and nothing else.
+# Grafana has the datasource and the dashboards, and its role reads what they show of this tenant and nothing else.
 { common, pkgs, ... }:
 common.test "dashboard" {
   nodes.server = common.server {
-    extra.services.crystal-forge.dashboards = { enable = true; datasource.passwordFile = pkgs.writeText "password-of-a-test" "grafana"; };
+    extra.services = {
+      crystal-forge.dashboards = { enable = true; datasource.passwordFile = pkgs.writeText "password-of-a-test" "grafana"; };
+      grafana.settings.security = { admin_password = "of-a-test"; secret_key = "of-a-test"; };
+    };
   };
   testScript = common.prelude + ''
     start_all()
@@ -10,8 +13,12 @@ common.test "dashboard" {
     server.wait_for_unit("crystal-forge-grafana-db-init.service")
     server.wait_for_open_port(3446)
     ask = "PGPASSWORD=grafana psql -h /run/postgresql -U grafana crystal_forge -Atc "
-    server.succeed(ask + "'select 1'")
-    server.fail(ask + "'delete from system'")
-    server.fail(ask + "'select * from api_token'")
+    assert "default" == server.succeed(ask + "'select name from tenant'").strip()
+    for statement in ["delete from system", "select * from api_token"]:
+        server.succeed(ask + f"'{statement}' 2>&1 | grep 'permission denied'")
+    grafana = "curl -sf -u admin:of-a-test http://127.0.0.1:3446/api"
+    server.wait_until_succeeds(f"{grafana}/datasources/uid/crystal-forge-postgres/health | grep OK")
+    for uid in ["39cb52f8-27d9-404f-81a5-8233493db1bc", "crystal-forge-controls", "crystal-forge-builders", "crystal-forge-host"]:
+        server.wait_until_succeeds(f"{grafana}/dashboards/uid/{uid}")
   '';
 }

@@ -3,10 +3,9 @@
 common.test "deploy" {
   nodes = {
     server = common.server { };
-    web = { lib, ... }: {
+    web = {
       imports = [ common.host ];
       specialisation.next.configuration.environment.etc."generation".text = "next";
-      virtualisation.writableStore = true;
     };
   };
   testScript = common.prelude + ''
@@ -19,9 +18,12 @@ common.test "deploy" {
     second = web.succeed("readlink -f /run/current-system").strip()
     assert first != second
     assert pid == web.succeed("systemctl show -P MainPID crystal-forge-agent").strip()
-    show = "CF_SERVER=http://127.0.0.1:3000 CF_TOKEN_FILE=/var/lib/crystal-forge/secrets/admin-token cf system show web --json"
-    server.wait_until_succeeds(f"{show} | grep -F {second}", timeout=60)
+
+    def runs(path):
+        server.wait_until_succeeds(AS_ADMIN + f"cf system show web --json | jq -e '.current_path == \"{path}\"'", timeout=60)
+
+    runs(second)
     web.succeed(f"{first}/bin/switch-to-configuration test")
-    server.wait_until_succeeds(f"{show} | jq -e '.. | strings | select(. == \"{first}\")'", timeout=60)
+    runs(first)
   '';
 }

@@ -3,6 +3,8 @@
 let
   inherit (pkgs) lib;
   modules = { imports = [ self.nixosModules.crystal-forge ]; };
+  # The fleet without nixpkgs that the other tests use, too: its builds take seconds and nothing is fetched for them.
+  fleet = ../../test/fixtures/fleet;
 in
 {
   # The control plane with its database, the command line, and a token for it.
@@ -14,17 +16,21 @@ in
       server = { enable = true; host = "0.0.0.0"; port = 3000; openFirewall = true; authority = "server:3000"; };
       build.enable = lib.mkDefault false;
     };
-    environment.variables = { CF_SERVER = "http://127.0.0.1:3000"; CF_TOKEN_FILE = "/var/lib/crystal-forge/secrets/admin-token"; };
     environment.systemPackages = [ pkgs.jq pkgs.git config.services.crystal-forge.packages.cf ];
   };
+  # What makes a server build: a builder beside it, and a repository that it may read.
+  builds = {
+    services.crystal-forge.build = { enable = true; local_flakes = [ "/srv/fleet" ]; sandbox = false; };
+    nix.settings.experimental-features = [ "nix-command" "flakes" ];
+  };
   # A host with an agent. It waits for its key, which the test puts there and registers.
-  host = { ... }: {
+  host = { config, ... }: {
     imports = [ modules ];
     services.crystal-forge = {
       enable = true;
       client = { enable = true; server_host = "server"; server_port = 3000; allow_plain_http = true; private_key = "/var/lib/crystal-forge/host.key"; };
     };
-    environment.systemPackages = [ (self.packages.${pkgs.stdenv.hostPlatform.system}.cf) ];
+    environment.systemPackages = [ config.services.crystal-forge.packages.cf ];
   };
 
   test = name: { nodes, testScript }: pkgs.testers.runNixOSTest { inherit name nodes testScript; };
@@ -33,8 +39,13 @@ in
   prelude = ''
     import json
 
+    AS_ADMIN = "CF_SERVER=http://127.0.0.1:3000 CF_TOKEN_FILE=/var/lib/crystal-forge/secrets/admin-token "
+
     def cf(machine, command):
-        return machine.succeed("CF_SERVER=http://127.0.0.1:3000 CF_TOKEN_FILE=/var/lib/crystal-forge/secrets/admin-token cf " + command)
+        return machine.succeed(AS_ADMIN + "cf " + command)
+
+    def cf_json(machine, command):
+        return json.loads(cf(machine, command + " --json"))
 
     def wait_for_server(machine):
         machine.wait_for_unit("crystal-forge-server.service")
@@ -48,5 +59,17 @@ in
         cf(server, "apply -f /root/fleet.toml")
         host.succeed("systemctl start crystal-forge-agent")
         host.wait_for_unit("crystal-forge-agent.service")
+
+    def watch_fleet(machine):
+        machine.succeed("cp -r ${fleet} /srv/fleet && chmod -R u+w /srv/fleet && rm -f /srv/fleet/*.ts")
+        machine.succeed("cd /srv/fleet && git init -qb main && git add -A && git -c user.name=t -c user.email=t@example.com commit -qm fleet")
+        machine.succeed("printf '[[flakes]]\\nname = \"fleet\"\\nrepo_url = \"/srv/fleet\"\\nlocal = true\\npoll_interval_s = 10\\n' > /root/flake.toml")
+        cf(machine, "apply -f /root/flake.toml")
+
+    def built(machine, configuration):
+        """The path that a configuration of the fleet yields, once it lies in the cache."""
+        wanted = f"first(.items[] | select(.configuration == \"{configuration}\" and .build_state == \"cached\")) | .out_path"
+        machine.wait_until_succeeds(AS_ADMIN + f"cf evaluations --json | jq -er '{wanted}'", timeout=300)
+        return machine.succeed(AS_ADMIN + f"cf evaluations --json | jq -er '{wanted}'").strip()
   '';
 }

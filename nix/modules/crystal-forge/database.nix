@@ -28,6 +28,7 @@ in
       # Before the general lines: the first that fits decides.
       authentication = lib.mkBefore ''
         local ${database.name} ${database.user} peer map=crystal-forge
+        local ${database.name} postgres peer
         local ${database.name} all scram-sha-256
         host ${database.name} all 127.0.0.1/32 scram-sha-256
         host ${database.name} all ::1/128 scram-sha-256
