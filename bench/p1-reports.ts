@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, migrate, readDatabaseUrl, readMigrations } from '@crystal-forge/postgres'
-import { generateKeyPair, keyId, renderPublicKey, signEd25519, signRequest } from '@crystal-forge/protocol'
+import { generateKeyPair, keyId, renderPublicKey, renderSeed } from '@crystal-forge/protocol'
 import type pg from 'pg'
 import { app } from '../functions/agent-reports/app.ts'
 import { readConfig } from '../functions/agent-reports/config.ts'
@@ -12,10 +11,11 @@ import { ROUTES } from '../functions/routes.ts'
 import { startEmbeddedPostgres } from '../server/src/embedded-postgres.ts'
 import { createGateway } from '../server/src/gateway.ts'
 import { postgresCpuMs } from './cpu-time.ts'
-import { httpPost, quantile, runLoad } from './load.ts'
-import type { LoadResult } from './load-worker.ts'
+import { quantile, runLoad } from './load.ts'
+import type { LoadResult } from './load-process.ts'
 import type { Measured } from './measured.ts'
 import { originalShapedServer, type RivalIndexes } from './original-shaped-server.ts'
+import { AUTHORITY, type BenchHost, storePath, type Wire } from './report-requests.ts'
 
 /**
  * P1: signed state reports a second with a durable commit, over 64 connections, server and Postgres on this machine: the
@@ -42,13 +42,7 @@ export async function measureReports(): Promise<Measured> {
     await admin.query('vacuum analyze')
     for (let round = 0; round < ROUNDS; round++) {
       for (const side of sides) {
-        const order = { port: side.port, connections: CONNECTIONS, seconds: SECONDS }
-        const requests = side.requests(round)
-        const start = { server: process.cpuUsage(), postgresMs: postgresCpuMs(postgres.pid) }
-        const result = await runLoad({ ...order, requests })
-        const { user, system } = process.cpuUsage(start.server)
-        const postgresMs = postgresCpuMs(postgres.pid) - start.postgresMs
-        runs.get(side.name)?.push({ ...result, serverMs: (user + system) / 1000 - result.cpuMs, postgresMs })
+        runs.get(side.name)?.push(await measured(side, round, postgres.pid))
       }
     }
     const rows = []
@@ -73,17 +67,34 @@ export async function measureReports(): Promise<Measured> {
   }
 }
 
-/** One report of each host: what is done once for a key is not what is measured. */
+/** A while of the same load: what is done once for a key, or by a compiler, is not what is measured. */
 async function warmUp(side: Side): Promise<number> {
-  const requests = side.requests(ROUNDS, HOSTS)
-  return acceptedIn(await runLoad({ port: side.port, connections: CONNECTIONS, seconds: 60, requests }))
+  const reports = { wire: side.wire, hosts: side.hosts, first: ROUNDS * REQUESTS_MAX, count: REQUESTS_MAX }
+  const order = { port: side.port, connections: CONNECTIONS, seconds: WARM_UP_SECONDS, reports }
+  return acceptedIn(await runLoad(order))
+}
+
+async function measured(side: Side, round: number, postmaster: number): Promise<Run> {
+  const reports = { wire: side.wire, hosts: side.hosts, first: round * REQUESTS_MAX, count: REQUESTS_MAX }
+  const before = { server: process.cpuUsage(), postgresMs: postgresCpuMs(postmaster) }
+  const order = { port: side.port, connections: CONNECTIONS, seconds: SECONDS, reports }
+  const result = await runLoad(order, () => {
+    before.server = process.cpuUsage()
+    before.postgresMs = postgresCpuMs(postmaster)
+  })
+  const { user, system } = process.cpuUsage(before.server)
+  return {
+    ...result,
+    serverMs: (user + system) / 1000,
+    postgresMs: postgresCpuMs(postmaster) - before.postgresMs,
+  }
 }
 
 type Side = {
   readonly name: string
   readonly port: number
-  /** Signed before the clock starts, and no two alike. */
-  requests(round: number, count?: number): readonly Uint8Array[]
+  readonly wire: Wire
+  readonly hosts: readonly BenchHost[]
   /** How many reports the database holds. */
   stored(): Promise<number>
   close(): Promise<void>
@@ -132,7 +143,8 @@ async function ours(admin: pg.Pool, url: string): Promise<Side> {
   return {
     name: 'crystal-forge',
     port: listening.port,
-    requests: (round, count) => eachReport({ round, count, hosts }, ourRequest),
+    wire: 'ours',
+    hosts: hosts.map(travelling),
     stored: async () => (await admin.query('select count(*)::int as n from system_state')).rows[0].n,
     close: async () => {
       await listening.close()
@@ -161,114 +173,18 @@ async function rival(
   return {
     name,
     port: listening.port,
-    requests: (round, count) => eachReport({ round, count, hosts }, rivalRequest),
+    wire: 'original',
+    hosts: hosts.map(travelling),
     stored: async () => (await admin.query(`select count(*)::int as n from ${schema}.state`)).rows[0].n,
     close: listening.close,
   }
 }
 
-type Host = { readonly hostname: string } & ReturnType<typeof generateKeyPair>
-
-function eachReport(
-  {
-    round,
-    count = REQUESTS_MAX,
-    hosts,
-  }: { round: number; count?: number | undefined; hosts: readonly Host[] },
-  make: (host: Host, at: number) => Uint8Array,
-): readonly Uint8Array[] {
-  return Array.from({ length: count }, (_, at) => {
-    const host = hosts[at % hosts.length]
-    if (host === undefined) throw new RangeError('no hosts')
-    return make(host, round * REQUESTS_MAX + at)
-  })
-}
-
-function ourRequest(host: Host, at: number): Uint8Array {
-  const now = new Date()
-  const { memory_mib, ...fingerprint } = machine(host.hostname)
-  const report = {
-    v: 1,
-    kind: 'state',
-    report_id: `bench-${String(at).padStart(16, '0')}`,
-    hostname: host.hostname,
-    collected_at: now.toISOString(),
-    change_reason: 'config_change',
-    store_path: storePath(at),
-    booted_path: storePath(0),
-    profile_path: storePath(at),
-    generation: at,
-    failed_units: [],
-    agent_version: '0.3.0',
-    fingerprint: { ...fingerprint, memory_bytes: memory_mib * 1024 * 1024 },
-  }
-  const body = Buffer.from(JSON.stringify(report))
-  const request = {
-    method: 'POST',
-    authority: AUTHORITY,
-    target: '/v1/agent/reports',
-    body,
-    now,
-    validSeconds: 300,
-  }
-  const signer = { seed: host.seed, nonce: randomBytes(16).toString('base64url') }
-  const headers = signRequest({ ...request, tag: 'crystal-forge-agent-v1', ...signer })
-  return httpPost(request.target, { host: AUTHORITY, ...headers }, body)
-}
-
-function rivalRequest(host: Host, at: number): Uint8Array {
-  const { memory_mib, ...fields } = machine(host.hostname)
-  const report = {
-    hostname: host.hostname,
-    change_reason: 'config_change',
-    timestamp: new Date().toISOString(),
-    store_path: storePath(at),
-    memory_gb: memory_mib,
-    agent_version: '0.2.0',
-    agent_compatible: true,
-    partial_data: false,
-    ...fields,
-  }
-  const body = Buffer.from(JSON.stringify(report))
-  const signature = Buffer.from(signEd25519(body, host.seed)).toString('base64')
-  return httpPost(
-    '/agent/state',
-    { host: AUTHORITY, 'x-key-id': host.hostname, 'x-signature': signature },
-    body,
-  )
-}
-
-/** The facts of a host, the same for both sides, of a real report's size. */
-function machine(hostname: string) {
-  return {
-    os: '25.11 (Xantusia)',
-    kernel: '6.12.58',
-    nixos_version: '25.11.20261101.a5fd3ee',
-    memory_mib: 32_048,
-    cpu_cores: 16,
-    cpu_brand: 'AMD EPYC 7313 16-Core Processor',
-    cpu_microcode: 'microcode : 0xa0011d5',
-    board_serial: `SN-${hostname}`,
-    product_uuid: '4c4c4544-0044-3510-8051-b9c04f4e5632',
-    rootfs_uuid: '6d0e0b1e-92d5-4c4a-8a57-4c1b3c5b1f53',
-    chassis_serial: `CH-${hostname}`,
-    bios_version: '2.14.1',
-    network_interfaces: ['eno1', 'eno2', 'bond0'].map((name, at) => ({
-      name,
-      mac_address: `3c:ec:ef:00:00:0${at}`,
-      ip_addresses: [`192.0.2.${at + 10}`, `2001:db8::${at + 10}`],
-    })),
-    primary_mac_address: '3c:ec:ef:00:00:00',
-    primary_ip_address: '192.0.2.10',
-    gateway_ip: '192.0.2.1',
-    selinux_status: 'disabled',
-    tpm_present: true,
-    fips_mode: false,
-  }
-}
-
-function storePath(at: number): string {
-  return `/nix/store/${String(at).padStart(32, '0')}-nixos-system-host-25.11`
+function travelling({
+  hostname,
+  seed,
+}: { hostname: string } & ReturnType<typeof generateKeyPair>): BenchHost {
+  return { hostname, seed: renderSeed(seed) }
 }
 
 async function listen(server: Server): Promise<{ readonly port: number; close(): Promise<void> }> {
@@ -322,12 +238,12 @@ function verdictOf(rows: readonly Row[]): string {
   return `${ratio(0)} times the original's shape (${ratio(2)} times with the missing index added); to reach: 4, p99 at most 50 ms, 0 lost`
 }
 
-const AUTHORITY = 'api.cf.example.com'
 const CONNECTIONS = 64
 const HOSTS = 1000
 /** States that are there already, as in P2: a fleet that reports has a history, and its size is what an index is for. */
 const HISTORY = 20_000
-const ROUNDS = 2
+const ROUNDS = 3
 const SECONDS = 5
+const WARM_UP_SECONDS = 10
 /** More than a round can use. */
 const REQUESTS_MAX = 25_000

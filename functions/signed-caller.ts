@@ -104,13 +104,12 @@ export type SignedHttp = {
 
 export function signedHttp(request: HttpRequest): SignedHttp {
   const input = headerOf(request, 'signature-input') ?? ''
-  const named = new Set(Array.from(input.matchAll(/"([a-z0-9!#$%&'*+.^_`|~-]+)"/g), ([, name]) => name))
   return {
     method: request.method,
     authority: headerOf(request, 'host') ?? '',
     path: request.path,
     query: request.rawQuery,
-    fields: Object.fromEntries(request.headers.filter(([name]) => named.has(name))),
+    fields: Object.fromEntries(request.headers.filter(([name]) => input.includes(`"${name}"`))),
     input,
     signature: headerOf(request, 'signature') ?? '',
   }

@@ -2631,6 +2631,21 @@ begin
                from ingest_reports(tenant, jsonb_build_array(report), array[body], array[event]) i;
 end $function$;
 
+CREATE OR REPLACE FUNCTION public.ingest_packed_reports(tenant text, reports jsonb, bytes bytea, lengths integer[])
+ RETURNS TABLE(n integer, outcome text, kind text, received_at timestamp with time zone)
+ LANGUAGE plpgsql
+AS $function$
+declare bodies bytea[]; events bytea[]; first integer := 1;
+begin
+  for at in 1 .. cardinality(lengths) / 2 loop
+    bodies[at] := substring(bytes from first for lengths[2 * at - 1]);
+    first := first + lengths[2 * at - 1];
+    events[at] := substring(bytes from first for lengths[2 * at]);
+    first := first + lengths[2 * at];
+  end loop;
+  return query select * from ingest_reports(tenant, reports, bodies, events);
+end $function$;
+
 CREATE OR REPLACE FUNCTION public.ingest_reports(tenant text, reports jsonb, bodies bytea[], events bytea[])
  RETURNS TABLE(n integer, outcome text, kind text, received_at timestamp with time zone)
  LANGUAGE plpgsql

@@ -99,6 +99,21 @@ begin
   order by r.n;
 end $$;
 
+-- The same for a caller with many reports: bytes holds body and event of each, one behind the other, and lengths how long
+-- they are (both 0 for a heartbeat). One byte string travels as it is; an array of them would travel as text, in hexadecimal.
+create or replace function ingest_packed_reports(tenant text, reports jsonb, bytes bytea, lengths integer[])
+returns table (n integer, outcome text, kind text, received_at timestamptz) language plpgsql as $$
+declare bodies bytea[]; events bytea[]; first integer := 1;
+begin
+  for at in 1 .. cardinality(lengths) / 2 loop
+    bodies[at] := substring(bytes from first for lengths[2 * at - 1]);
+    first := first + lengths[2 * at - 1];
+    events[at] := substring(bytes from first for lengths[2 * at]);
+    first := first + lengths[2 * at];
+  end loop;
+  return query select * from ingest_reports(tenant, reports, bodies, events);
+end $$;
+
 -- The states of a batch: evidence, history, event and the current row.
 create or replace function record_states(tenant text, reports jsonb, bodies bytea[], events bytea[], chosen integer[])
 returns void language plpgsql as $$

@@ -116,7 +116,7 @@ type Parsed = { route: Route; parameters: Record<string, string>; path: string; 
 
 function toEvent(request: IncomingMessage, parsed: Parsed): APIGatewayProxyEventV2 {
   const time = new Date()
-  const { cookie, ...headers } = joinHeaders(request.rawHeaders)
+  const { headers, cookie } = joinHeaders(request.rawHeaders)
   return {
     version: '2.0',
     routeKey: parsed.route.key,
@@ -149,15 +149,20 @@ function toEvent(request: IncomingMessage, parsed: Parsed): APIGatewayProxyEvent
   }
 }
 
-/** Lower-case names; a header that came twice becomes one value joined by a comma, as API Gateway does. */
-function joinHeaders(raw: readonly string[]): Record<string, string> {
+/** Lower-case names; a header that came twice becomes one value joined by a comma, and cookies stand apart, as in API Gateway. */
+function joinHeaders(raw: readonly string[]): { headers: Record<string, string>; cookie?: string } {
+  // Without a prototype, so that a header of any name is only that.
   const headers: Record<string, string> = Object.create(null)
   for (let at = 0; at + 1 < raw.length; at += 2) {
     const name = (raw[at] ?? '').toLowerCase()
     const value = raw[at + 1] ?? ''
-    headers[name] = name in headers ? `${headers[name]},${value}` : value
+    const before = headers[name]
+    headers[name] = before === undefined ? value : `${before},${value}`
   }
-  return { ...headers }
+  const cookie = headers['cookie']
+  if (cookie === undefined) return { headers }
+  delete headers['cookie']
+  return { headers, cookie }
 }
 
 function joinQuery(query: string): Record<string, string> {

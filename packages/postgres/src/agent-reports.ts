@@ -4,7 +4,7 @@ import type { Database } from './connect.ts'
 import { GroupCommit } from './group-commit.ts'
 
 const INGEST = `
-select outcome, kind, received_at from ingest_reports($1, $2::jsonb, $3::bytea[], $4::bytea[]) order by n`
+select outcome, kind, received_at from ingest_packed_reports($1, $2::jsonb, $3, $4::integer[]) order by n`
 
 /**
  * Reports in Postgres. Calls that arrive while a statement is on its way share the next one, per tenant, one report of a
@@ -35,11 +35,14 @@ async function ingestAll(
   database: Database,
   reports: readonly VerifiedReport[],
 ): Promise<readonly Ingested[]> {
+  const parts = reports.flatMap(({ state, body }) =>
+    state === null ? [EMPTY, EMPTY] : [body, state.event.body],
+  )
   const values = [
     reports[0]?.tenant,
     JSON.stringify(reports.map(reportColumns)),
-    reports.map(({ state, body }) => (state === null ? null : body)),
-    reports.map(({ state }) => state?.event.body ?? null),
+    Buffer.concat(parts),
+    parts.map(({ length }) => length),
   ]
   const { rows } = await database.query<IngestedRow>({ name: 'ingest_reports', text: INGEST, values })
   return rows.map(ingestedOf)
@@ -103,6 +106,7 @@ function isUndone(error: unknown): boolean {
   return error instanceof pg.DatabaseError && !/^(08|57)/.test(error.code ?? '08')
 }
 
+const EMPTY = new Uint8Array()
 /** One statement of 64 reports takes about as long as a flush to disk; more would only add waiting. */
 const ITEMS_MAX = 64
 /** Half of the fixed cost of a statement is saved by then. */

@@ -1,11 +1,11 @@
 import { connect } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import { parentPort, workerData } from 'node:worker_threads'
+import { type ReportOrder, reportRequests } from './report-requests.ts'
 
-/** What a worker is given: requests as bytes, ready to be written. */
+/** What the process is told. The reports are made and signed before the clock starts. */
 export type LoadOrder = {
   readonly port: number
-  readonly requests: readonly Uint8Array[]
+  readonly reports: ReportOrder
   readonly connections: number
   readonly seconds: number
 }
@@ -14,35 +14,27 @@ export type LoadOrder = {
 export type LoadResult = {
   readonly elapsedMs: number
   readonly statuses: { readonly [status: string]: number | undefined }
-  readonly latencies: Float64Array
-  /** How many of the requests were sent, from the front. */
-  readonly sent: number
-  /** Processor time of the thread that made the load. */
-  readonly cpuMs: number
+  readonly latencies: readonly number[]
 }
 
 /** Closed loop over keep-alive connections: each sends its next request when the answer to the last one is complete. */
-async function load(order: LoadOrder): Promise<LoadResult> {
+async function load(order: LoadOrder, requests: readonly Uint8Array[]): Promise<LoadResult> {
   const latencies: number[] = []
   const statuses: Record<string, number> = {}
   let next = 0
   const start = performance.now()
   const deadline = start + order.seconds * 1000
-  const take = (): Uint8Array | undefined =>
-    performance.now() < deadline ? order.requests[next++] : undefined
+  const take = (): Uint8Array | undefined => (performance.now() < deadline ? requests[next++] : undefined)
   const record = (status: string, ms: number): void => {
     statuses[status] = (statuses[status] ?? 0) + 1
     latencies.push(ms)
   }
   await Promise.all(Array.from({ length: order.connections }, () => drive(order.port, take, record)))
   const elapsedMs = performance.now() - start
-  const cpu = process.threadCpuUsage()
   return {
     elapsedMs,
     statuses,
-    latencies: Float64Array.from(latencies),
-    sent: Math.min(next, latencies.length),
-    cpuMs: (cpu.user + cpu.system) / 1000,
+    latencies,
   }
 }
 
@@ -81,4 +73,16 @@ function drive(
   })
 }
 
-parentPort?.postMessage(await load(workerData))
+process.once('message', (order: LoadOrder) => {
+  const requests = reportRequests(order.reports)
+  process.once('message', () => {
+    load(order, requests).then(
+      (result) => process.send?.(result, () => process.disconnect()),
+      (error: unknown) => {
+        console.error(error)
+        process.exit(1)
+      },
+    )
+  })
+  process.send?.('ready')
+})
