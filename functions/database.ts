@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { rootCertificates } from 'node:tls'
 import { rdsPassword } from '@crystal-forge/aws'
-import { connect } from '@crystal-forge/postgres'
+import { connect, MIGRATION_NAMES } from '@crystal-forge/postgres'
 import type { EnvironmentReader } from './environment.ts'
 
 /** The pool of a function; `end` closes it. */
@@ -82,6 +82,7 @@ export function openDatabase(config: DatabaseConfig, applicationName: string): P
     statementTimeoutMs: STATEMENT_MS,
     answerTimeoutMs: STATEMENT_MS + 2_000,
     namedStatements: !config.behindProxy,
+    schema: MIGRATION_NAMES,
   })
 }
 

@@ -8,7 +8,8 @@ import { databaseTypes } from './database-types.ts'
 import { dumpSchema } from './dump-schema.ts'
 
 // `npm run schema [-- --check]`: writes what the migrations make, for review (test/schema.sql) and for the compiler
-// (packages/postgres/src/database.generated.ts), or says which of the two is stale.
+// (packages/postgres/src/database.generated.ts), and their names for the functions, which work on no other schema
+// (packages/postgres/src/migration-names.generated.ts); or says which of them is stale.
 const root = join(import.meta.dirname, '..')
 
 type Generated = { readonly path: string; readonly text: string }
@@ -27,14 +28,27 @@ async function generate(url: string): Promise<Generated[]> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
-    await migrate(client, await readMigrations(join(root, 'migrations')))
+    const migrations = await readMigrations(join(root, 'migrations'))
+    await migrate(client, migrations)
     return [
       { path: join(root, 'test/schema.sql'), text: await dumpSchema(client) },
       { path: join(root, 'packages/postgres/src/database.generated.ts'), text: await databaseTypes(url) },
+      {
+        path: join(root, 'packages/postgres/src/migration-names.generated.ts'),
+        text: migrationNames(migrations.files.map(({ name }) => name)),
+      },
     ]
   } finally {
     await client.end()
   }
+}
+
+function migrationNames(names: readonly string[]): string {
+  const list = [...names].sort().map((name) => `  '${name}',\n`)
+  return `/** The numbered files of migrations/ that this version was made with. Written by \`npm run schema\`. */
+export const MIGRATION_NAMES: readonly string[] = [
+${list.join('')}]
+`
 }
 
 async function write(files: readonly Generated[]): Promise<number> {

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { refuseUnfitSchema } from './schema-guard.ts'
 import { refuseReadOnly } from './server-gone.ts'
 
 /** Where a database is and how to prove who we are. */
@@ -18,6 +19,8 @@ export type ConnectOptions = {
   readonly max?: number
   /** Seen in pg_stat_activity. */
   readonly applicationName?: string
+  /** Numbered files that the schema must have; asked at each new connection. Absent: whatever there is. */
+  readonly schema?: readonly string[]
   readonly statementTimeoutMs?: number
   /**
    * How long to wait for an answer, more than the server gives a statement; absent: for ever. A server that vanished
@@ -64,7 +67,7 @@ export function connect(options: ConnectOptions): pg.Pool {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
     maxLifetimeSeconds: LIFETIME_S,
-    onConnect: refuseReadOnly,
+    onConnect: (client) => greet(client, options.schema),
     keepAlive: true,
     allowExitOnIdle: true,
     types: { getTypeParser: typeParser },
@@ -73,6 +76,12 @@ export function connect(options: ConnectOptions): pg.Pool {
   // Without a listener a broken idle connection would end the program.
   pool.on('error', options.onIdleError ?? (() => {}))
   return pool
+}
+
+/** A connection that could not do what it is for is none. */
+async function greet(client: pg.ClientBase, schema: readonly string[] | undefined): Promise<void> {
+  await refuseReadOnly(client)
+  if (schema !== undefined) await refuseUnfitSchema(client, schema)
 }
 
 function forgetNames(client: pg.PoolClient): void {

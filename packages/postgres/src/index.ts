@@ -74,6 +74,7 @@ export {
 export { findKeyToReplace, rotations } from './key-rotation.ts'
 export * from './lists.ts'
 export * from './migrate.ts'
+export { MIGRATION_NAMES } from './migration-names.generated.ts'
 export { originalReports } from './original-reports.ts'
 export { hintsSent, type OutboxRow, takeHints, tenantsWithHints } from './outbox.ts'
 export { readMigrations } from './read-migrations.ts'
