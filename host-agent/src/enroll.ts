@@ -36,7 +36,7 @@ export async function enroll(
   signal: AbortSignal,
 ): Promise<KeyOutcome> {
   const { controlPlane, hostname, configuration } = options
-  const key = (await readHostKey(options.keyFile)) ?? (await writeNewKey(options.keyFile))
+  const key = (await readHostKey(options.keyFile)) ?? (await writeNewKey(() => options.keyFile))
   const request: EnrolRequest = {
     v: 1,
     hostname,

@@ -1,4 +1,4 @@
-import { readFile, rename } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import {
   generateKeyPair,
@@ -18,27 +18,6 @@ export type HostKey = {
   readonly file: string
 }
 
-/** Where a new key waits until it is known that the control plane has taken it. */
-export function pendingKeyFile(file: string): string {
-  return `${file}.next`
-}
-
-/**
- * The keys that may be the current one: the file's, then a pending one whose rotation may have taken effect although its answer was lost.
- * @throws Error that names the file and the remedy, never its content.
- */
-export async function readHostKeys(file: string): Promise<readonly HostKey[]> {
-  const keys = [await readHostKey(file), await readHostKey(pendingKeyFile(file))].filter(
-    (key) => key !== null,
-  )
-  if (keys.length === 0) {
-    throw new Error(
-      `there is no key in ${file}; make one with "cf keygen" or enroll this host with "host-agent enroll"`,
-    )
-  }
-  return keys
-}
-
 /** Null when there is no such file. @throws Error when it holds something else than a key, or may not be read. */
 export async function readHostKey(file: string): Promise<HostKey | null> {
   let text: string
@@ -53,9 +32,13 @@ export async function readHostKey(file: string): Promise<HostKey | null> {
   return hostKey(seed, file)
 }
 
-/** Makes a key and writes it with mode 0600, durable when it resolves. The caller has seen that the file is not there. */
-export async function writeNewKey(file: string): Promise<HostKey> {
-  const { seed } = generateKeyPair()
+/**
+ * Makes a key and writes it with mode 0600, durable when it resolves. The caller has seen that the file is not there.
+ * @param fileOf the file, by the id of the key.
+ */
+export async function writeNewKey(fileOf: (keyId: string) => string): Promise<HostKey> {
+  const { seed, publicKey } = generateKeyPair()
+  const file = fileOf(keyId(publicKey))
   try {
     await writeDurably(file, `${renderSeed(seed)}\n`, 0o600)
   } catch (error) {
@@ -64,21 +47,11 @@ export async function writeNewKey(file: string): Promise<HostKey> {
   return hostKey(seed, file)
 }
 
-/** Puts the pending key in the place of the old one. Another process may have done it already. */
-export async function promotePendingKey(file: string): Promise<void> {
-  try {
-    await rename(pendingKeyFile(file), file)
-  } catch (error) {
-    if (!isMissing(error))
-      throw new Error(`cannot replace ${file} by ${pendingKeyFile(file)}`, { cause: error })
-  }
-}
-
 function hostKey(seed: SecretSeed, file: string): HostKey {
   const publicKey = publicKeyOfSeed(seed)
   return { seed, publicKey, keyId: keyId(publicKey), file }
 }
 
-function isMissing(error: unknown): boolean {
+export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }

@@ -15,8 +15,8 @@ import { QUESTIONS } from './controls/questions.generated.ts'
 import { runNothing, runProgramIn } from './controls/run-program.ts'
 import { enroll, type KeyOutcome } from './enroll.ts'
 import type { FactsPorts } from './facts-round.ts'
+import { type HostKeys, hostKeysIn } from './host-keys.ts'
 import { jsonLog, type Log, reason } from './json-log.ts'
-import { readHostKeys } from './key-files.ts'
 import { observe, readHostname } from './observe.ts'
 import { stateReport } from './report.ts'
 import { reportFilesIn } from './report-files.ts'
@@ -92,7 +92,8 @@ async function run(config: Config, environment: Environment, signal: AbortSignal
   const log = stderrLog()
   const tree = rootedTree(config.root)
   try {
-    const keys = await readHostKeys(config.privateKeyFile)
+    const keys = keysOf(config)
+    const [key] = await keys.candidates()
     const controlPlane = await connect(config)
     const files = await reportFilesIn(config.stateDirectory)
     const loop = reportLoop({
@@ -104,7 +105,7 @@ async function run(config: Config, environment: Environment, signal: AbortSignal
         onCorrupt: (name) => log('error', 'a spooled report cannot be read and is set aside', { name }),
       }),
       accepted: await acceptedStateIn(path.join(config.stateDirectory, 'accepted.json')),
-      send: reportSender({ controlPlane, keyFile: config.privateKeyFile, log }),
+      send: reportSender({ controlPlane, keys, log }),
       log,
       now: () => new Date(),
       // Not performance.now(): that loads a module of two megabytes.
@@ -112,13 +113,13 @@ async function run(config: Config, environment: Environment, signal: AbortSignal
       random: Math.random,
       newReportId: () => randomBytes(16).toString('base64url'),
       heartbeatIntervalMs: config.heartbeatIntervalMs,
-      facts: await factsPorts(config, environment, controlPlane),
+      facts: await factsPorts({ config, environment, controlPlane, keys }),
     })
     watchSystemPaths({ tree, onChange: (seen) => loop.changed(seen), log }, signal)
     log('info', 'started', {
       version: AGENT_VERSION,
       control_plane: address(config),
-      key: keys[0]?.keyId,
+      key: key.keyId,
       root: config.root,
     })
     await loop.run(signal)
@@ -131,11 +132,17 @@ async function run(config: Config, environment: Environment, signal: AbortSignal
   }
 }
 
-async function factsPorts(
-  config: Config,
-  environment: Environment,
-  controlPlane: ControlPlane,
-): Promise<FactsPorts | null> {
+async function factsPorts({
+  config,
+  environment,
+  controlPlane,
+  keys,
+}: {
+  readonly config: Config
+  readonly environment: Environment
+  readonly controlPlane: ControlPlane
+  readonly keys: HostKeys
+}): Promise<FactsPorts | null> {
   if (config.controlFactsIntervalMs === null) return null
   const file = path.join(config.stateDirectory, 'facts-chain.json')
   const chain = await factsChainIn(file, () => randomBytes(16).toString('base64url'))
@@ -150,7 +157,7 @@ async function factsPorts(
       collect: (signal) =>
         socket === null ? collectInChild(command, child, signal) : collectOverSocket(socket, signal),
     },
-    send: factsSender({ controlPlane, keyFile: config.privateKeyFile }),
+    send: factsSender({ controlPlane, keys }),
     intervalMs: config.controlFactsIntervalMs,
   }
 }
@@ -160,14 +167,15 @@ async function changeKey(line: CommandLine, config: Config, signal: AbortSignal)
     const hostname = await readHostname(rootedTree(config.root))
     if (hostname === null) return complain(`no host name in ${config.root}`)
     const controlPlane = await connect(config)
-    const common = { controlPlane, keyFile: config.privateKeyFile, hostname }
+    const common = { controlPlane, hostname }
     const { configuration } = line
     const outcome =
       line.command === 'rotate-key'
-        ? await rotateKey(common, signal)
+        ? await rotateKey({ ...common, keys: keysOf(config) }, signal)
         : await enroll(
             {
               ...common,
+              keyFile: config.privateKeyFile,
               token: await readToken(line),
               ...(configuration === undefined ? {} : { configuration }),
             },
@@ -178,6 +186,13 @@ async function changeKey(line: CommandLine, config: Config, signal: AbortSignal)
   } catch (error) {
     return complain(reason(error), EXIT.failed)
   }
+}
+
+function keysOf(config: Config): HostKeys {
+  return hostKeysIn({
+    givenFile: config.privateKeyFile,
+    directory: path.join(config.stateDirectory, 'keys'),
+  })
 }
 
 function tellOutcome(line: CommandLine, outcome: KeyOutcome): number {

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { readControlFactsAnswer, readReportAnswer, signRequest } from '@crystal-forge/protocol'
 import type { ControlPlane, HttpReply } from './control-plane.ts'
 import type { FactsReply, Reply } from './decide.ts'
+import type { Candidate, HostKeys } from './host-keys.ts'
 import { type Log, reason } from './json-log.ts'
-import { type HostKey, pendingKeyFile, promotePendingKey, readHostKeys } from './key-files.ts'
+import type { HostKey } from './key-files.ts'
 
 /** Sends the bytes of one report, signed now. Never rejects. */
 export type SendReport = (body: Uint8Array, signal: AbortSignal) => Promise<Reply>
@@ -14,22 +15,22 @@ export type SendReport = (body: Uint8Array, signal: AbortSignal) => Promise<Repl
  */
 export function reportSender(options: {
   readonly controlPlane: ControlPlane
-  readonly keyFile: string
+  readonly keys: HostKeys
   readonly log: Log
 }): SendReport {
-  const { controlPlane, keyFile, log } = options
+  const { controlPlane, keys, log } = options
   return async (body, signal) => {
-    let keys: readonly HostKey[]
+    let candidates: readonly Candidate[]
     try {
-      keys = await readHostKeys(keyFile)
+      candidates = await keys.candidates()
     } catch (error) {
       return { kind: 'unreachable', because: reason(error) }
     }
     let reply: HttpReply = { kind: 'unreachable', because: 'there is no key' }
-    for (const key of keys) {
+    for (const key of candidates) {
       reply = await postReport(controlPlane, body, key, signal)
       if (isKeyRefused(reply)) continue
-      if (key.file === pendingKeyFile(keyFile) && isKeyKnown(reply)) await promote(keyFile, key, log)
+      if (key.role === 'pending' && isKeyKnown(reply)) await putInPlace(keys, key, log)
       break
     }
     return asReply(reply)
@@ -41,12 +42,12 @@ export type SendFacts = (body: Uint8Array, signal: AbortSignal) => Promise<Facts
 
 export function factsSender(options: {
   readonly controlPlane: ControlPlane
-  readonly keyFile: string
+  readonly keys: HostKeys
 }): SendFacts {
   return async (body, signal) => {
     let reply: HttpReply = { kind: 'unreachable', because: 'there is no key' }
     try {
-      for (const key of await readHostKeys(options.keyFile)) {
+      for (const key of await options.keys.candidates()) {
         reply = await postSigned(
           { controlPlane: options.controlPlane, target: '/v1/agent/control-facts', body, key },
           signal,
@@ -105,9 +106,9 @@ export function freshNonce(): string {
   return randomBytes(24).toString('base64url')
 }
 
-async function promote(keyFile: string, key: HostKey, log: Log): Promise<void> {
+async function putInPlace(keys: HostKeys, key: Candidate, log: Log): Promise<void> {
   try {
-    await promotePendingKey(keyFile)
+    await keys.taken(key)
     log('info', 'the pending key is the key of this host now', { key: key.keyId })
   } catch (error) {
     log('error', 'the pending key is accepted but cannot be put in place; both stay', {

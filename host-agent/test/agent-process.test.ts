@@ -163,15 +163,26 @@ describe('host-agent enroll', () => {
 })
 
 describe('host-agent rotate-key', () => {
-  it('replaces the key, also under a running agent', async () => {
+  /** The key that was rotated in, or the one that waits. */
+  const rotated = async (which: RegExp) => {
+    const origin = (await keyIn(place.keyFile))?.replace('ed25519:', '') ?? ''
+    const directory = path.join(place.state, 'keys', origin)
+    const name = (await readdir(directory)).find((one) => which.test(one))
+    return name === undefined ? null : await keyIn(path.join(directory, name))
+  }
+
+  it('replaces the key, also under a running agent, and leaves the file of the operator alone', async () => {
     await register()
     const agent = start()
     await agent.logged(/was accepted/)
+    const given = await readFile(place.keyFile, 'utf8')
     const old = await keyIn(place.keyFile)
-    expect((await runCommand(place, ['rotate-key'])).code).toBe(0)
-    const fresh = await keyIn(place.keyFile)
-    expect(fresh).not.toBe(old)
+    const said = await runCommand(place, ['rotate-key', '--json'])
+    expect(said).toMatchObject({ code: 0 })
+    const fresh = await rotated(/^current\.key$/)
+    expect(JSON.parse(said.stdout)).toMatchObject({ kind: 'done', keyId: fresh })
     expect([server.hasKey(String(old)), server.hasKey(String(fresh))]).toEqual([false, true])
+    expect(await readFile(place.keyFile, 'utf8')).toBe(given)
     await tree.link('run/current-system', SYSTEM_B)
     await agent.logged(/was accepted/)
     expect(server.reports).toHaveLength(2)
@@ -181,33 +192,39 @@ describe('host-agent rotate-key', () => {
     await register()
     server.faults.push({ when: 'after', how: 'hang-up' })
     expect((await runCommand(place, ['rotate-key'])).code).toBe(1)
-    const pending = await keyIn(`${place.keyFile}.next`)
+    const pending = await rotated(/\.pending$/)
     const agent = start()
     await agent.logged(/pending key is the key of this host now/)
     await agent.logged(/was accepted/)
-    expect(await keyIn(place.keyFile)).toBe(pending)
+    expect(await rotated(/^current\.key$/)).toBe(pending)
   })
 
   it('finishes what was begun when the command is repeated', async () => {
     await register()
     server.faults.push({ when: 'after', how: 'hang-up' })
     expect((await runCommand(place, ['rotate-key'])).code).toBe(1)
-    const pending = await keyIn(`${place.keyFile}.next`)
+    const pending = await rotated(/\.pending$/)
     expect((await runCommand(place, ['rotate-key'])).code).toBe(0)
-    expect(await keyIn(place.keyFile)).toBe(pending)
-    expect(await readdir(directory.path)).not.toContain('host.key.next')
+    expect(await rotated(/^current\.key$/)).toBe(pending)
+    expect(await rotated(/\.pending$/)).toBeNull()
   })
 
   it('keeps the old key when the request was lost, and takes the same new one next time', async () => {
     await register()
-    const old = await keyIn(place.keyFile)
     server.faults.push({ when: 'before', how: 'hang-up' })
     expect((await runCommand(place, ['rotate-key'])).code).toBe(1)
-    expect(await keyIn(place.keyFile)).toBe(old)
+    const pending = await rotated(/\.pending$/)
     const agent = start()
     await agent.logged(/was accepted/)
-    expect(await keyIn(place.keyFile)).toBe(old)
+    expect(await rotated(/^current\.key$/)).toBeNull()
     expect((await runCommand(place, ['rotate-key'])).code).toBe(0)
+    expect(await rotated(/^current\.key$/)).toBe(pending)
+  })
+
+  it('says where the key would be when systemd has not put it there', async () => {
+    const elsewhere = { ...place, keyFile: '/run/credentials/crystal-forge-agent.service/host.key' }
+    const said = await runCommand(elsewhere, ['rotate-key'])
+    expect(said).toMatchObject({ code: 1, stderr: expect.stringContaining('while the agent runs: start it') })
   })
 })
 

@@ -11,6 +11,7 @@ import { COLLECTORS } from '../src/controls/collectors.ts'
 import { runNothing } from '../src/controls/run-program.ts'
 import { endpointOf } from '../src/endpoint.ts'
 import type { FactsPorts } from '../src/facts-round.ts'
+import { type HostKeys, hostKeysIn } from '../src/host-keys.ts'
 import type { LogLevel } from '../src/json-log.ts'
 import { observe } from '../src/observe.ts'
 import { type ReportFiles, reportFilesIn } from '../src/report-files.ts'
@@ -26,7 +27,7 @@ let tree: PreparedTree
 let directory: Awaited<ReturnType<typeof temporaryDirectory>>
 let server: ControlPlaneStandIn
 let url: string
-let keyFile: string
+let keys: HostKeys
 const agents: { stop(): Promise<void> }[] = []
 
 beforeEach(async () => {
@@ -35,7 +36,7 @@ beforeEach(async () => {
   server = new ControlPlaneStandIn()
   url = await server.listen()
   const key = await writeKeyFile(directory.path)
-  keyFile = key.keyFile
+  keys = hostKeysIn({ givenFile: key.keyFile, directory: path.join(directory.path, 'keys') })
   server.addKey(key.publicKey, 'web-1')
 })
 afterEach(async () => {
@@ -79,7 +80,7 @@ async function start(options: { files?: ReportFiles; now?: () => Date; facts?: b
       onCorrupt: (name) => log('error', 'corrupt', { name }),
     }),
     accepted: await acceptedStateIn(path.join(directory.path, 'accepted.json')),
-    send: reportSender({ controlPlane, keyFile, log }),
+    send: reportSender({ controlPlane, keys, log }),
     log,
     now,
     monotonicMs: () => performance.now() + passed,
@@ -139,7 +140,7 @@ async function factsPorts(controlPlane: ReturnType<typeof controlPlaneAt>): Prom
   const question = { collector: 'system-paths', args: {} }
   return {
     source: { ...chain, collect: () => collectFacts(host, [question], COLLECTORS) },
-    send: factsSender({ controlPlane, keyFile }),
+    send: factsSender({ controlPlane, keys }),
     intervalMs: 86_400_000,
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
@@ -7,16 +7,15 @@ import type { ControlFact } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import type { ControlsUnit, ControlsUnitReport } from './controls-unit-scenario.ts'
-import { evaluateNix, harness, nix } from './evaluate.ts'
+import { evaluateNix, harness } from './evaluate.ts'
+import { systemdRunner } from './own-systemd.ts'
 
 /**
  * The collectors run in the unit that the module makes for them, under a real systemd: what they find there must be what they find without
  * it, and what a unit keeps them from must be an error, never a value that looks like "none".
  */
 
-/** Starts a systemd of its own; lies beside the repository where that is possible. */
-const withSystemd = path.join(import.meta.dirname, '../../../shared/tools/with-systemd.sh')
-const runner = findRunner()
+const runner = systemdRunner()
 const directory = realpathSync(mkdtempSync(path.join(tmpdir(), 'controls-unit-')))
 const setting = z.union([z.string(), z.number(), z.boolean()])
 const settings = z.record(z.string(), z.union([setting, z.array(setting)]))
@@ -87,17 +86,4 @@ function factOf(facts: readonly ControlFact[], collector: string): ControlFact {
   const found = facts.find((fact) => fact.collector === collector)
   if (found === undefined) throw new Error(`nothing was asked of ${collector}`)
   return found
-}
-
-function findRunner(): { readonly prefix: readonly string[] | null; readonly note: string } {
-  const none = (because: string) => ({ prefix: null, note: `(skipped: ${because})` })
-  if (nix.version === null) return none('nix is not installed')
-  if (process.getuid?.() !== 0) return none('a systemd of its own needs root')
-  if (!existsSync(withSystemd)) return none('there is no with-systemd.sh beside the repository')
-  if (!existsSync('/usr/bin/systemctl') && !existsSync('/bin/systemctl')) return none('there is no systemd')
-  const first = readFileSync('/proc/1/comm', 'utf8').trim()
-  return {
-    prefix: [withSystemd],
-    note: first === 'systemd' ? '(systemd of this machine)' : '(its own systemd)',
-  }
 }

@@ -242,7 +242,7 @@ in
       enable = enable "the agent";
       server_host = str "127.0.0.1" "Host of the control plane. Port 443 means https, another port http.";
       server_port = option types.port 3000 "Port of the control plane.";
-      private_key = required types.path "Key of this host, as `cf keygen` makes it. Read by systemd; the agent gets a copy. To rotate it: `crystal-forge-agent rotate-key --private-key` and this path.";
+      private_key = required types.path "Key of this host, as `cf keygen` makes it. Read by systemd; the agent gets a copy and never changes the file. `crystal-forge-agent rotate-key`, as root while the agent runs, puts a new key into /var/lib/crystal-forge-agent/keys, which counts for as long as this file holds the key that it replaced.";
       server_url = maybe types.str "URL of the control plane, in place of `server_host` and `server_port`.";
       authority = maybe types.str "Public host of the control plane, when it is not the one of the URL.";
       allow_plain_http = mkOption {
