@@ -78,11 +78,12 @@ function unexplained(tally: Tally): number {
   return tally.namesFiltered ? 0 : tally.skips.filter((skip) => skip.reason === undefined).length
 }
 
-/** The note of `context.skip(note)`, or what follows "skipped: " in the name of the test or of its suite. */
+/** The note of `context.skip(note)`, or what follows "— skipped: " or "(skipped: " in the name of the test or of its suite. */
 function reasonOf(test: TestCase): string | undefined {
   const result = test.result()
   if (result.state === 'skipped' && result.note !== undefined) return result.note
-  return REASON.exec(test.fullName)?.[1]
+  const reason = REASON.exec(test.fullName)
+  return reason?.[1] ?? reason?.[2]
 }
 
-const REASON = /— skipped: ([^>]+)/
+const REASON = /— skipped: ([^>]+)|\(skipped: ([^)>]+)\)/

@@ -291,7 +291,9 @@ describe('sweep', () => {
   test('of two at once does each piece of work once', async () => {
     const builder = await world.addBuilder('b2')
     const flake = await world.addFlake('twice')
-    const jobs = await Promise.all([1, 2, 3].map(() => seedBuild(world, flake)))
+    const jobs: { readonly job: string }[] = []
+    // One after the other: each takes the next position on the branch.
+    for (const _ of [1, 2, 3]) jobs.push(await seedBuild(world, flake))
     for (const { job } of jobs) await builder.claim(['build'], { job })
     await world.rows(`update job set lease_until = now() - interval '1 second' where id = any ($1)`, [
       jobs.map(({ job }) => job),

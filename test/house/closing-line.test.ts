@@ -20,9 +20,10 @@ const RUNS: readonly {
     sources: [
       "test('a', () => {})",
       "test.skip('b — skipped: no scanner here', () => {})\ntest('c', ({ skip }) => skip('no systemd'))",
+      "describe.skip('d (skipped: no root)', () => { test('e (of two)', () => {}) })",
     ],
-    last: '1 passed, 0 failed, 2 skipped',
-    says: ['b — skipped: no scanner here: no scanner here', 'c: no systemd'],
+    last: '1 passed, 0 failed, 3 skipped',
+    says: ['b — skipped: no scanner here: no scanner here', 'c: no systemd', 'e (of two): no root'],
     green: true,
   },
   {

@@ -73,8 +73,10 @@ export function connect(options: ConnectOptions): pg.Pool {
     types: { getTypeParser: typeParser },
   })
   if (options.namedStatements === false) pool.on('connect', forgetNames)
-  // Without a listener a broken idle connection would end the program.
+  // Without a listener a broken idle connection would end the program; and one that breaks while it is being ended has
+  // lost the pool's.
   pool.on('error', options.onIdleError ?? (() => {}))
+  pool.on('connect', (client) => client.on('error', () => {}))
   return pool
 }
 
