@@ -2,6 +2,8 @@ import pg from 'pg'
 import { refuseUnfitSchema } from './schema-guard.ts'
 import { refuseReadOnly } from './server-gone.ts'
 
+export type { Database } from './database.ts'
+
 /** Where a database is and how to prove who we are. */
 export type ConnectOptions = {
   /** Name, address, or the directory of a Unix socket (begins with `/`). */
@@ -42,9 +44,6 @@ export type Tls = {
   /** The name that the certificate must carry. */
   readonly servername: string
 }
-
-/** A session in which queries run: the pool, or one connection of it. */
-export type Database = Pick<pg.ClientBase, 'query'>
 
 /**
  * A pool whose values are safe to compute with: int8 is a number and never a rounded one (a value beyond 2^53 fails its

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Database } from './connect.ts'
+import type { Database } from './database.ts'
 import { type Applied, type Numbered, planMigrations, type SqlFile } from './plan-migrations.ts'
 
 export type { SqlFile } from './plan-migrations.ts'

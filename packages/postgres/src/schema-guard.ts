@@ -1,4 +1,4 @@
-import type { Database } from './connect.ts'
+import type { Database } from './database.ts'
 import { checkSchema } from './migrate.ts'
 
 /** The schema is not one that this program can work on; the message names the files and what to do. */
