@@ -10,6 +10,12 @@ common.test "server" {
     running = web.succeed("readlink -f /run/current-system").strip()
     assert running in cf(server, "system show web --json")
 
+    # Its key is a credential, which nobody can write beside: rotated, the host goes on, also from the next start.
+    rotated = json.loads(web.succeed("crystal-forge-agent rotate-key --json"))
+    assert rotated["kind"] == "done" and rotated["keyFile"].startswith("/var/lib/crystal-forge-agent/keys/"), rotated
+    # What its controls are judged by comes from a unit of its own.
+    web.wait_until_succeeds("journalctl -u crystal-forge-agent | grep -F 'facts of controls were accepted'", timeout=300)
+
     stranger.succeed("systemctl stop crystal-forge-agent; mkdir -p /var/lib/crystal-forge; cf keygen --yes --file /var/lib/crystal-forge/host.key; systemctl start crystal-forge-agent")
     stranger.wait_until_succeeds("journalctl -u crystal-forge-agent | grep -F 401")
     assert ["web"] == [one["hostname"] for one in cf_json(server, "systems")["items"]]

@@ -26,6 +26,7 @@ common.test "stig" {
     shows("V-268092", "grep -w audit=1 /proc/cmdline")
     shows("V-268080", "systemctl is-active auditd")
     shows("V-268091", "auditctl -l | grep -c execve | grep -x 4")
+    shows("V-268119", "auditctl -s | grep -x 'loginuid_immutable 1 locked'")
     shows("V-268161", "sysctl -n kernel.randomize_va_space | grep -x 2")
     shows("V-268134", "grep -x 'minlen = 15' /etc/security/pwquality.conf")
     shows("V-268081", "grep pam_faillock /etc/pam.d/login && grep '^session' /etc/pam.d/login")

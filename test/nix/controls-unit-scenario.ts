@@ -1,6 +1,7 @@
 // Run by controls-unit.test.ts as root under a systemd of its own: starts the collectors as the NixOS module does, prints what they find
 // there, without any unit, and in a unit that is allowed nothing, as one line of JSON.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
 import process from 'node:process'
 import { collectOverSocket } from '../../host-agent/src/collect-over-socket.ts'
 import { parseCollected } from '../../host-agent/src/control-facts.ts'
@@ -15,6 +16,7 @@ const { unit, socket }: ControlsUnit = JSON.parse(readFileSync(file, 'utf8'))
 const command = [process.execPath, ...agent, 'observe', '--controls', '--json']
 
 prepareSystem()
+hideTheRest(path.dirname(path.dirname(import.meta.dirname)))
 prepareUser(String(unit['User']))
 const own = { ...unit, ExecStart: command.join(' ') }
 const allowedNothing = {
@@ -34,6 +36,17 @@ const report: ControlsUnitReport = {
   }),
 }
 process.stdout.write(`REPORT ${JSON.stringify(report)}\n`)
+
+/** Writable directories are looked for everywhere; what lies beside the repository, and in other people's directories, is no part of it. */
+function hideTheRest(repository: string): void {
+  mkdirSync('/run/repository')
+  run(['mount', '--bind', repository, '/run/repository'])
+  const around = path.dirname(repository)
+  for (const directory of ['/root', '/home', '/tmp', '/var/tmp', ...(around === '/' ? [] : [around])])
+    if (existsSync(directory)) run(['mount', '-t', 'tmpfs', 'tmpfs', directory])
+  mkdirSync(repository, { recursive: true })
+  run(['mount', '--bind', '/run/repository', repository])
+}
 
 function prepareUser(name: string): void {
   for (const [database, line] of [

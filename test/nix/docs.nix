@@ -1,7 +1,7 @@
 # The options as data, for docs/options.md.
-{ generation ? "24.11" }:
+args@{ harness ? null, generation ? "24.11" }:
 let
-  world = import ./evaluate.nix { inherit generation; };
+  world = import ./evaluate.nix args;
   inherit (world) lib;
   module = world.evaluate [ ../../nix/modules/crystal-forge ../../nix/stig { crystal-forge.stig.enforce = "report"; } ];
   catalogue = import ../../nix/stig/catalogue.nix { inherit lib; };
@@ -22,8 +22,13 @@ let
         description = node.description or "";
         readOnly = node.readOnly or false;
       }] ++ (
-        let inner = submodulesOf node.type; in
-        lib.optionals (inner != [ ]) (collect (element path node.type) (lib.evalModules { modules = inner; }).options)
+        let
+          inner = submodulesOf node.type;
+          # The types of nixpkgs tell their options themselves.
+          own = if harness == null then lib.optionalAttrs (inner != [ ]) (lib.evalModules { modules = inner; }).options
+            else removeAttrs (node.type.getSubOptions [ ]) [ "_module" "_freeformOptions" ];
+        in
+        collect (element path node.type) own
       ))
     else lib.concatMap (name: collect (path ++ [ name ]) node.${name}) (lib.attrNames node);
 

@@ -25,7 +25,8 @@ in
       };
     };
 
-    systemd.services.crystal-forge-agent = { requires = [ "${name}.socket" ]; after = [ "${name}.socket" ]; };
+    # Not required: what the host runs is reported all the same.
+    systemd.services.crystal-forge-agent = { wants = [ "${name}.socket" ]; after = [ "${name}.socket" ]; };
 
     systemd.services."${name}@" = {
       description = "Look of the Crystal Forge agent at this host";

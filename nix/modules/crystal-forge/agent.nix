@@ -24,6 +24,9 @@ in
   config = lib.mkIf (cfg.enable && client.enable) {
     systemd.tmpfiles.rules = [ "L+ /var/lib/crystal-forge-agent/config.toml - - - - ${configFile}" ];
 
+    # `rotate-key`, `enroll` and `observe` are for people.
+    environment.systemPackages = [ cfg.packages.agent ];
+
     # To look at, and for the checks of the flake.
     system.build.crystal-forge-agent-config = configFile;
 
