@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { HttpHandler } from '@crystal-forge/functions/http-api.ts'
+import type { JobKind } from '@crystal-forge/protocol'
 import type { Place } from '../pipeline/world.ts'
 import { AUTHORITY, LEASE_S } from '../pipeline/world.ts'
 import { databaseEnvironment, post } from '../postgres/agent-fleet.ts'
@@ -25,7 +26,9 @@ export const DEPLOYED = Object.keys(ROLES) as readonly Deployed[]
 export type Deployed = keyof typeof ROLES
 
 export type Deployment = {
-  readonly queues: Readonly<Record<'resolve' | 'evaluate' | 'build' | 'scan', MadeQueue>>
+  readonly queues: Readonly<Record<JobKind, MadeQueue>>
+  /** Where their messages end after five receives. */
+  readonly deadLetters: Readonly<Record<JobKind, MadeQueue>>
   /** Tells `relay-outbox` that there is something. */
   readonly relayQueue: MadeQueue
   readonly bucket: string
@@ -63,6 +66,7 @@ export async function deploy(target: Target, narinfoKeyFile: string): Promise<De
   const running: Instance[] = []
   return {
     queues: { resolve: resolve.source, evaluate: evaluate.source, build: build.source, scan: scan.source },
+    deadLetters: { resolve: resolve.dead, evaluate: evaluate.dead, build: build.dead, scan: scan.dead },
     relayQueue,
     bucket,
     start: async (name, { database, jobKeyFile, sealingKeyFile }, changes = {}) => {
