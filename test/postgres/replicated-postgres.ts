@@ -46,7 +46,7 @@ export async function startReplicatedPostgres(
     max: 1,
   })
   // Its connections are cut when the server stops, and an error that nobody hears ends the program.
-  standby.on('connect', (client) => client.on('error', () => {}))
+  standby.on('error', () => {})
   await replicating(primary.admin)
   const address = await startTcpRelay(primary.port)
   return {
