@@ -178,8 +178,17 @@ const KINDS: Readonly<Record<string, (span: string) => boolean | Promise<boolean
     const unit = /^(?:systemctl|journalctl)\b.*\b(crystal-forge-[a-z]+)\b/.exec(span)?.[1]
     return unit !== undefined && sourceOf('nix/modules/**/*.nix').includes(`systemd.services.${unit} =`)
   },
-  'a command of the host agent': (span) =>
-    span.startsWith('host-agent ') && read('host-agent/src/command-line.ts').includes(`'${span.slice(11)}'`),
+  'a command of the host agent': (span) => {
+    const command = /^(?:host-agent|crystal-forge-agent) ([a-z-]+)$/.exec(span)?.[1]
+    return command !== undefined && read('host-agent/src/command-line.ts').includes(`'${command}'`)
+  },
+  'a directory of the host agent': (span) => {
+    const directory = /^\/var\/lib\/crystal-forge-agent\/([a-z]+)$/.exec(span)?.[1]
+    const kept = read('nix/modules/crystal-forge/agent.nix').includes(
+      'StateDirectory = "crystal-forge-agent"',
+    )
+    return kept && read('host-agent/src/main.ts').includes(`config.stateDirectory, '${directory}'`)
+  },
   'an option of the NixOS modules': (span) => read('docs/options.md').includes(`crystal-forge.${span}\``),
   'a key of the fleet file': (span) => read('cli/src/fleet-file.ts').includes(`${span}:`),
   'a table': (span) =>
