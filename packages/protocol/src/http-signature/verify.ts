@@ -159,11 +159,8 @@ function verified<Principal>(
   return { ok: true, keyId: id, principal: record.principal, nonce, created, expires, replayUntil }
 }
 
-/**
- * Handing the equation to another thread costs half of what solving it does, so it is done only where cores are left for
- * it: not in a Lambda function, nor on two cores that Postgres shares.
- */
-const solve = availableParallelism() > 2 ? verifyEd25519InPool : verifyEd25519
+/** Where there is a second core, another thread solves the equation and the event loop goes on (measured by bench/p1-reports.ts). */
+const solve = availableParallelism() > 1 ? verifyEd25519InPool : verifyEd25519
 
 /** The base point: a well-formed key whose secret nobody uses, for the work done on unknown key ids. */
 const NOBODYS_KEY = new Uint8Array(32).fill(0x66).fill(0x58, 0, 1)
