@@ -46,7 +46,7 @@ function replyTo(enrolled: Enrolled, { keyId, at }: { keyId: string; at: Date })
     case 'token_refused':
       return problem(403, 'token_refused', TOKEN_REFUSED[enrolled.because])
     case 'key_in_use':
-      return problem(409, 'key_in_use', 'this public key belongs to a system already; make a new one')
+      return problem(409, 'key_in_use', 'public_key belongs to a host or a builder already; make a new pair')
     case 'host_has_key':
       return problem(
         409,

@@ -51,7 +51,7 @@ function replyTo(rotated: Rotated, answer: RotateKeyAnswer): Reply {
     case 'replayed':
       return replayedReply()
     case 'key_in_use':
-      return problem(409, 'key_in_use', 'this public key belongs to a system already; make a new one')
+      return problem(409, 'key_in_use', 'public_key belongs to a host or a builder already; make a new pair')
     case 'refused':
       return refusalReply(refuse('key_revoked', ''))
   }

@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import type { Console } from '../../cli/src/console.ts'
-import { run } from '../../cli/src/run.ts'
 import { RUNBOOK_SECTIONS } from '../../infra/alarms.ts'
+import { cfNowhere } from './cf-nowhere.ts'
 
 const root = join(import.meta.dirname, '../..')
 const document = (name: string): Promise<string> => readFile(join(root, 'docs', name), 'utf8')
@@ -51,7 +50,7 @@ test.each(['runbook.md', 'deploy.md'])(
     expect(lines.length).toBeGreaterThan(4)
     for (const line of lines) {
       const words = line.split(/\s+/)
-      const { code, out } = await cf([...words, '--help'])
+      const { code, out } = await cfNowhere([...words, '--help'])
       expect(code, line).toBe(0)
       expect(out.split('\n')[0], line).toContain(`(cf ${words[0]}`)
       // A second word that is no command leaves the help at the first one, which lists those that are.
@@ -85,18 +84,3 @@ test.each(['runbook.md', 'deploy.md'])('%s marks what needs an account', async (
   for (const block of blocks(await document(name)))
     if (/^(?:aws|npx cdk|export CF_SERVER)/m.test(block.text)) expect(block.kind, block.text).toBe('account')
 })
-
-async function cf(argv: readonly string[]): Promise<{ code: number; out: string }> {
-  const out: string[] = []
-  const console: Console = {
-    env: {},
-    home: '/nowhere',
-    hostname: 'here',
-    now: () => new Date(),
-    fetch,
-    out: (line) => out.push(line),
-    err: (line) => out.push(line),
-    ask: async () => null,
-  }
-  return { code: await run(argv, console), out: out.join('\n') }
-}

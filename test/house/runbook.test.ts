@@ -5,11 +5,10 @@ import { COUNTED as RELAYED } from '@crystal-forge/functions/relay-outbox/relay.
 import { COUNTED as SWEPT } from '@crystal-forge/functions/sweep/sweep.ts'
 import { WATCHED } from '@crystal-forge/functions/sweep/watch.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Console } from '../../cli/src/console.ts'
-import { run } from '../../cli/src/run.ts'
 import { CONCURRENCY } from '../../infra/capacity.ts'
 import { PARAMETERS } from '../../infra/parameter-table.ts'
 import { createTestDatabase, type TestDatabase } from '../postgres/test-database.ts'
+import { cfNowhere } from './cf-nowhere.ts'
 
 // What the runbook tells somebody to type or to look for at three in the morning has to be there. The sections, the cf
 // commands in blocks and the marks of blocks are held by operation-documents.test.ts.
@@ -206,19 +205,7 @@ const KINDS: Readonly<Record<string, (span: string) => boolean | Promise<boolean
 }
 
 async function isCommand(words: readonly string[]): Promise<boolean> {
-  const out: string[] = []
-  const nowhere: Console = {
-    env: {},
-    home: '/nowhere',
-    hostname: 'here',
-    now: () => new Date(),
-    fetch,
-    out: (line) => out.push(line),
-    err: (line) => out.push(line),
-    ask: async () => null,
-  }
-  const code = await run([...words, '--help'], nowhere)
-  const help = out.join('\n')
+  const { code, out: help } = await cfNowhere([...words, '--help'])
   const flag = words.findIndex((word) => word.startsWith('-'))
   const path = flag === -1 ? words : words.slice(0, flag)
   // The help names the command that was found; with a word that is none it would be that of the command before.
