@@ -12,6 +12,8 @@ export type ReportLoad = {
   readonly failures: readonly string[]
   /** Resolves once every host had this many more reports acknowledged. */
   more(each: number): Promise<void>
+  /** Resolves once every host had this many more attempts fail: what was on its way before has been answered by then. */
+  failing(each: number): Promise<void>
   /** Lets go of what is on its way; what was not acknowledged by then never will be. */
   stop(): Promise<{ readonly unacknowledged: readonly string[] }>
 }
@@ -22,6 +24,7 @@ export function startReportLoad(pairs: readonly (readonly [FleetHost, Instance])
   const failures: string[] = []
   const unacknowledged: string[] = []
   const counts = pairs.map(() => 0)
+  const failed = pairs.map(() => 0)
   let stopping = false
   const work = pairs.map(async ([host, instance], at) => {
     while (!stopping) {
@@ -33,6 +36,7 @@ export function startReportLoad(pairs: readonly (readonly [FleetHost, Instance])
         else if (stopping) return void unacknowledged.push(id)
         else {
           failures.push(outcome)
+          failed[at] = (failed[at] ?? 0) + 1
           await sleep(100)
         }
       }
@@ -43,18 +47,21 @@ export function startReportLoad(pairs: readonly (readonly [FleetHost, Instance])
   return {
     acknowledged,
     failures,
-    more: async (each) => {
-      const wanted = counts.map((count) => count + each)
-      await expect
-        .poll(() => counts.every((count, at) => count >= (wanted[at] ?? 0)), { timeout: 60_000 })
-        .toBe(true)
-    },
+    more: (each) => growBy(each, counts),
+    failing: (each) => growBy(each, failed),
     stop: async () => {
       stopping = true
       await Promise.all(work)
       return { unacknowledged }
     },
   }
+}
+
+async function growBy(each: number, counts: readonly number[]): Promise<void> {
+  const wanted = counts.map((count) => count + each)
+  await expect
+    .poll(() => counts.every((count, at) => count >= (wanted[at] ?? 0)), { timeout: 60_000 })
+    .toBe(true)
 }
 
 /** The answers that end a report, 202 and 200; anything else is its text. A refusal is none of them and ends the test. */

@@ -22,7 +22,7 @@ export function enrolmentCases(): readonly HostileCase[] {
         (w) => w.send(enrolment(w, { fresh: w.hosts.db })),
         409,
         'key_in_use',
-        'new one',
+        'new pair',
       ],
       ['a key that was revoked', (w) => w.send(enrolment(w, { fresh: w.hosts.revoked })), 409, 'key_in_use'],
       ['a host that has a key', (w) => w.send(enrolment(w, { hostname: 'web-1' })), 409, 'host_has_key'],
