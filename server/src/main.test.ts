@@ -3,7 +3,6 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, expect, test, vi } from 'vitest'
 import { livePostmaster, stopPostmaster } from './postmaster.ts'
 
@@ -72,13 +71,15 @@ test('SIGTERM lets the request under way be answered, then everything ends with 
   socket.on('data', (chunk) => {
     answer += chunk
   })
-  socket.write('POST /v1/hooks/none HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab')
-  await sleep(100)
+  socket.write(
+    'POST /v1/hooks/none HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nab',
+  )
+  await expect.poll(() => answer, { timeout: 60_000 }).toBe('HTTP/1.1 100 Continue\r\n\r\n')
   server.program.kill('SIGTERM')
   await expect.poll(() => server.out().includes('"stopping"'), { timeout: 60_000 }).toBe(true)
   socket.write('cd')
   await new Promise((resolve) => socket.once('close', resolve))
-  expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /)
+  expect(answer).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 4\d\d /)
   expect(await server.exit).toBe(0)
   expect(await livePostmaster(join(root, 'drain', 'postgres', 'cluster'))).toBeUndefined()
 })
