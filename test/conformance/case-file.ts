@@ -81,9 +81,18 @@ export class Facts {
   }
 }
 
-/** A case with the name under which its answer is printed: its id, or its place in the file. */
+/** A file in which no cases can be found: silence would look like success. */
+export class CaseFileError extends Error {}
+
+/**
+ * A case with the name under which its answer is printed: its id, or its place in the file.
+ * @throws CaseFileError unless the file is a list, or has one under `cases`, `tests` or `vectors`.
+ */
 export function casesOf(file: unknown): readonly { readonly id: string | number; readonly facts: Facts }[] {
-  const list = Array.isArray(file) ? file : new Facts(file).list('cases', 'tests', 'vectors')
+  const list = Array.isArray(file) ? file : new Facts(file).value('cases', 'tests', 'vectors')
+  if (!Array.isArray(list)) {
+    throw new CaseFileError('it has no cases; it must be a list, or an object with the list "cases"')
+  }
   return list.map((value, at) => ({ id: idOf(new Facts(value)) ?? at + 1, facts: new Facts(value) }))
 }
 

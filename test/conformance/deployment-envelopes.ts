@@ -5,6 +5,7 @@ import {
   keyId,
   parseEnvelope,
   parsePublicKey,
+  parseStrictJson,
   readOrder,
   type TrustedKey,
 } from '@crystal-forge/protocol'
@@ -13,18 +14,31 @@ import { type Answer, casesOf, Facts } from './case-file.ts'
 /** Whether the host of the file's `context` would carry out the order. Its state does not advance between cases. */
 export async function runDeploymentEnvelopes(file: unknown): Promise<readonly Answer[]> {
   const top = new Facts(file)
-  const trusted = trustedOf(top.object('keys'))
+  const shared = trustedOf(top.object('keys'))
   const cases = casesOf(file)
   const first = cases.map(({ facts }) => orderOf(facts)).find((order) => order !== null) ?? null
   return cases.map(({ id, facts }) => {
+    const trusted = [...shared, ...trustedOf(facts.object('keys'))]
     const host = hostOf([facts.object('context'), top.object('context')], trusted, first)
-    const answer = checkOrder(facts.value('envelope'), host)
+    const now = facts.instant('now') ?? host.now
+    const answer = checkOrder(envelopeOf(facts), { ...host, now })
     return { id, accept: answer.ok, code: answer.ok ? 'accepted' : answer.code }
   })
 }
 
+/** An envelope is given as JSON, or as a text from which strict JSON reads it. */
+function envelopeOf(facts: Facts): unknown {
+  const text = facts.text('envelope')
+  if (text === undefined) return facts.value('envelope')
+  try {
+    return parseStrictJson(new TextEncoder().encode(text))
+  } catch {
+    return null
+  }
+}
+
 function orderOf(facts: Facts): DeploymentOrder | null {
-  const envelope = parseEnvelope(facts.value('envelope'))
+  const envelope = parseEnvelope(envelopeOf(facts))
   return envelope === null ? null : readOrder(envelope)
 }
 
@@ -55,16 +69,19 @@ function hostOf(
   }
 }
 
-/** A key's name says its role and its person: `director`, `operator_alice`. Keys of other roles are not pinned by the host. */
+/**
+ * A key's name says its role and its person: `director`, `operator_alice`, and `operator_alice_2` for a second key of hers.
+ * Keys of other roles are not pinned by the host.
+ */
 function trustedOf(keys: Facts): readonly TrustedKey<'director' | 'operator'>[] {
   return keys.names().flatMap((name): TrustedKey<'director' | 'operator'>[] => {
     const key = keys.object(name)
     const publicKey = parsePublicKey(key.text('pub_b64', 'public_key') ?? '')
     const role = ROLES.find((one) => name === one || name.startsWith(`${one}_`) || key.text('role') === one)
     if (publicKey === null || role === undefined) return []
-    return [
-      { keyId: key.text('keyid') ?? keyId(publicKey), publicKey, role, person: key.text('person') ?? name },
-    ]
+    const id = key.text('keyid') ?? (name.startsWith('ed25519:') ? name : keyId(publicKey))
+    const person = key.text('person') ?? (name.startsWith(`${role}_`) ? name.split('_')[1] : undefined)
+    return [{ keyId: id, publicKey, role, person: person ?? name }]
   })
 }
 

@@ -1,4 +1,4 @@
-import { type Answer, readCaseFile } from './case-file.ts'
+import { type Answer, CaseFileError, readCaseFile } from './case-file.ts'
 import { runDeploymentEnvelopes } from './deployment-envelopes.ts'
 import { runEd25519 } from './ed25519.ts'
 import { runNarinfo } from './narinfo.ts'
@@ -20,9 +20,14 @@ async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     return fail(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`)
   }
-  const answers = await suite(file)
-  process.stdout.write(answers.map((answer) => `${JSON.stringify(answer)}\n`).join(''))
-  return 0
+  try {
+    const answers = await suite(file)
+    process.stdout.write(answers.map((answer) => `${JSON.stringify(answer)}\n`).join(''))
+    return 0
+  } catch (error) {
+    if (error instanceof CaseFileError) return fail(`cannot read ${path}: ${error.message}`)
+    throw error
+  }
 }
 
 function fail(message: string): number {

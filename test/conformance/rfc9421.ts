@@ -11,8 +11,9 @@ import { type Answer, casesOf, Facts } from './case-file.ts'
 /** RFC 9421 alone, Ed25519 only: every signature of the message must verify with an Ed25519 key of the file. */
 export async function runRfc9421(file: unknown): Promise<readonly Answer[]> {
   const top = new Facts(file)
-  const keys = keysOf(top.object('keys'))
+  const shared = keysOf(top.object('keys'))
   return casesOf(file).map(({ id, facts }) => {
+    const keys = new Map([...shared, ...keysOf(facts.object('keys'))])
     const message = messageOf(facts, top.object('messages'))
     const stated = facts.text('key', 'keyid')
     const lookup = (keyId: string | undefined): Uint8Array | null => {
@@ -22,10 +23,11 @@ export async function runRfc9421(file: unknown): Promise<readonly Answer[]> {
       return keys.size === 1 && only !== undefined ? only : null
     }
     const named = facts.text('label')
-    const labels = named === undefined ? signatureLabels(message) : [named]
+    const found = named === undefined ? signatureLabels(message) : [named]
+    // Without a label to be read, the verifier itself says whether the field is absent or malformed.
+    const labels = found.length === 0 ? [''] : found
     const verdicts = labels.map((label) => verifyMessage(message, label, lookup))
-    const code =
-      verdicts.find((verdict) => !verdict.ok)?.code ?? (verdicts.length === 0 ? 'unsigned' : 'accepted')
+    const code = verdicts.find((verdict) => !verdict.ok)?.code ?? 'accepted'
     return { id, accept: code === 'accepted', code }
   })
 }
@@ -53,7 +55,15 @@ function messageOf(facts: Facts, messages: Facts): RequestMessage | ResponseMess
     ['Signature-Input', facts.text('signature_input')] as const,
     ['Signature', facts.text('signature')] as const,
   ].flatMap(([field, value]) => (value === undefined ? [] : [[field, value] as const]))
-  return withStartLine(message.text('start_line') ?? '', [...message.fields('fields', 'headers'), ...added])
+  const fields = [...message.fields('fields', 'headers'), ...added]
+  return withStartLine(message.text('start_line') ?? startLineOf(message), fields)
+}
+
+/** A message may be written member by member: `status`, or `method` and `target`. */
+function startLineOf(message: Facts): string {
+  const status = message.number('status')
+  if (status !== undefined) return `HTTP/1.1 ${status}`
+  return `${message.text('method') ?? ''} ${message.text('target', 'path') ?? ''} HTTP/1.1`
 }
 
 function splitRaw(raw: string): [string, (readonly [string, string])[]] {

@@ -6,7 +6,7 @@ export async function runWebhooks(file: unknown): Promise<readonly Answer[]> {
   const top = new Facts(file)
   const taken = new Set<string>()
   return casesOf(file).map(({ id, facts }) => {
-    const provider = PROVIDERS.get(facts.text('provider') ?? '')
+    const provider = providerOf(facts.text('provider') ?? '')
     if (provider === undefined) return { id, accept: false, code: 'unknown_provider' }
     const fields = facts.fields('headers', 'fields')
     const secrets = [
@@ -37,14 +37,17 @@ function clockOf(facts: Facts, top: Facts, fields: readonly (readonly [string, s
   return sent !== undefined && /^[0-9]{1,11}$/.test(sent) ? new Date(Number(sent) * 1000) : new Date()
 }
 
-const PROVIDERS: ReadonlyMap<string, WebhookProvider> = new Map([
+/** Files write a provider with its product or its scheme in any spelling: `bitbucket-cloud`, `GitLab (Standard Webhooks)`. */
+function providerOf(name: string): WebhookProvider | undefined {
+  const letters = name.toLowerCase().replace(/[^a-z]/g, '')
+  return PROVIDERS.find(([part]) => letters.startsWith(part))?.[1]
+}
+
+const PROVIDERS: readonly (readonly [string, WebhookProvider])[] = [
   ['github', 'github'],
   ['gitlab', 'gitlab'],
   ['standard', 'gitlab'],
-  ['standard-webhooks', 'gitlab'],
-  ['standardwebhooks', 'gitlab'],
   ['gitea', 'gitea'],
   ['forgejo', 'forgejo'],
   ['bitbucket', 'bitbucket'],
-  ['bitbucket-cloud', 'bitbucket'],
-])
+]

@@ -102,6 +102,31 @@ describe('a narinfo file', () => {
     })
   })
 
+  it.each<[string, string]>([
+    ['an unknown field twice', text([...good, 'System: a', 'System: b'])],
+    ['an unknown field of any name', text([...good, 'X_Field of.some: x:y', 'Empty: '])],
+    ['two spaces between references', text(good.map((line) => line.replace(/(9df65.*)/, '$1  $1')))],
+    ['a space around the references', text(good.map((line) => line.replace(/(9df65.*)/, ' $1 ')))],
+    ['an empty content address', text([...good, 'CA: '])],
+    ['fields in another order', text(good.toReversed())],
+  ])('says the same with %s, as Nix reads it', (_what, content) => {
+    expect(parseNarInfo(content)).toMatchObject({
+      ...parseNarInfo(text(good)),
+      references: expect.anything(),
+    })
+    const fingerprints = [content, text(good)].map((one) => parseNarInfo(one)).map(fingerprintOf)
+    expect(fingerprints[0]).toBe(fingerprints[1])
+  })
+
+  it.each([
+    'text:sha256:1mi14cqk363wv368ffiiy01knardmnlyphi6h9xv6dkjz44hk30i',
+    'fixed:sha1:0000000000000000000000000000000000000000',
+    'fixed:r:sha256:1mi14cqk363wv368ffiiy01knardmnlyphi6h9xv6dkjz44hk30i',
+    'fixed:git:sha256:1mi14cqk363wv368ffiiy01knardmnlyphi6h9xv6dkjz44hk30i',
+  ])('takes the content address %s', (ca) => {
+    expect(parseNarInfo(text([...good, `CA: ${ca}`]))).toMatchObject({ ca })
+  })
+
   it('reads the NAR hash in every spelling and signs one', () => {
     const hex = text([...good.slice(0, 2), `NarHash: sha256:${'00'.repeat(32)}`, ...good.slice(3)])
     expect(parseNarInfo(hex)?.narHash).toBe(`sha256:${'0'.repeat(52)}`)
@@ -125,7 +150,16 @@ describe('a narinfo file', () => {
     ['a size beyond integers', text(good.map((line) => line.replace('205968', '9'.repeat(17))))],
     ['another hash algorithm', text(good.map((line) => line.replace('sha256:', 'sha1:')))],
     ['an absolute reference', text(good.map((line) => line.replace('9df65', '/nix/store/9df65')))],
-    ['two spaces between references', text(good.map((line) => line.replace(/(9df65.*)/, '$1  $1')))],
+    ['a tab between references', text(good.map((line) => line.replace(/(9df65.*)/, '$1\t$1')))],
+    ['no space after an empty list of references', text([...good.slice(0, 4), 'References:'])],
+    ['a tab after the colon', text(good.map((line) => line.replace('NarSize: ', 'NarSize:\t')))],
+    ['a content address that is none', text([...good, 'CA: x'])],
+    ['a content address of no algorithm', text([...good, 'CA: fixed:r:crc32:0000'])],
+    ['two content addresses', text([...good, 'CA: ', 'CA: '])],
+    ['a hash with a letter too many', text(good.map((line) => line.replace('sha256:1mi', 'sha256:1mii')))],
+    ['a path with more behind it', text(good.map((line) => line.replace('hello-2.10', 'hello-2.10/bin')))],
+    ['a path with a slash at its end', text(good.map((line) => line.replace('hello-2.10', 'hello-2.10/')))],
+    ['a byte order mark', `\ufeff${text(good)}`],
     ['a path with a dot segment', text(good.map((line) => line.replace('hello-2.10', '../x')))],
     ['a bad file hash', text([...good, 'FileHash: x'])],
     ['a bad deriver', text([...good, 'Deriver: x'])],
@@ -194,6 +228,10 @@ describe('the digest of a closure', () => {
     expect(() => closureDigest([{ ...one, narHash: 'x' }])).toThrow(RangeError)
   })
 })
+
+function fingerprintOf(info: NarInfo | null): string | null {
+  return info === null ? null : narInfoFingerprint(info)
+}
 
 function parsed(text: string): [string, Uint8Array] {
   const entry = parseCachePublicKey(text)

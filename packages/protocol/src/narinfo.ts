@@ -33,8 +33,9 @@ export function narInfoFingerprint(info: SignedPathInfo): string {
 }
 
 /**
- * Reads a narinfo file. Strict where Nix is: every line ends in a line feed, no field but `Sig` appears twice, path, URL, NAR
- * hash and size are present. Unknown fields are ignored.
+ * Reads a narinfo file. Strict where Nix is: every line ends in a line feed and has a space after its colon, path, URL, NAR hash
+ * and size are present, `CA` is a content address. Stricter where two readers could see two files: no field that is known
+ * appears twice, but for `Sig`, and a number has one spelling. Unknown fields are ignored, as Nix ignores them.
  * @returns null for anything else, and beyond 1 MiB.
  */
 export function parseNarInfo(text: string): NarInfo | null {
@@ -42,13 +43,14 @@ export function parseNarInfo(text: string): NarInfo | null {
   const fields = new Map<string, string>()
   const signatures: NarInfoSignature[] = []
   for (const line of text.slice(0, -1).split('\n')) {
-    const match = /^([A-Za-z][A-Za-z0-9-]*):(?: ([^\r\0]*))?$/.exec(line)
+    const match = /^([\x20-\x39\x3b-\x7e]+): ([^\r\0]*)$/.exec(line)
     if (match === null) return null
     const [, name = '', value = ''] = match
     if (name === 'Sig') {
       const colon = value.indexOf(':')
       if (colon > 0) signatures.push({ keyName: value.slice(0, colon), base64: value.slice(colon + 1) })
-    } else if (fields.has(name)) return null
+    } else if (!KNOWN_FIELDS.has(name)) continue
+    else if (fields.has(name)) return null
     else fields.set(name, value)
   }
   return interpret(fields, signatures)
@@ -92,6 +94,7 @@ function interpret(
   if (deriver === null && named !== undefined && named !== 'unknown-deriver') return null
   const compression = fields.get('Compression') || 'bzip2'
   const ca = fields.get('CA') || null
+  if (ca !== null && !CONTENT_ADDRESS.test(ca)) return null
   return {
     storePath,
     url,
@@ -119,9 +122,9 @@ function size(text: string | undefined): number | null {
 }
 
 function storePaths(text: string): readonly StorePath[] | null {
-  if (text === '') return []
   const paths: StorePath[] = []
   for (const base of text.split(' ')) {
+    if (base === '') continue
     const path = storePathOfBaseName(base)
     if (path === null) return null
     paths.push(path)
@@ -133,6 +136,22 @@ function storePaths(text: string): readonly StorePath[] | null {
 export function sortedPaths(paths: readonly StorePath[]): readonly StorePath[] {
   return [...new Set(paths)].sort((a, b) => (a < b ? -1 : 1))
 }
+
+const KNOWN_FIELDS: ReadonlySet<string> = new Set([
+  'StorePath',
+  'URL',
+  'Compression',
+  'FileHash',
+  'FileSize',
+  'NarHash',
+  'NarSize',
+  'References',
+  'Deriver',
+  'CA',
+])
+
+/** `text:sha256:…` of files that Nix writes itself, `fixed:…` of fetched content. */
+const CONTENT_ADDRESS = /^(?:text:sha256|fixed:(?:r:|git:)?(?:md5|sha1|sha256|sha512)):[0-9A-Za-z+/]+=*$/
 
 /** A system with ten thousand references fits. */
 const TEXT_LENGTH_MAX = 1024 * 1024

@@ -58,7 +58,7 @@ function resolveOfResponse(message: ResponseMessage, name: string, item: Item): 
 }
 
 function resolveDerived(message: RequestMessage, name: string, item: Item): string | null {
-  const { path, query } = splitTarget(message.target)
+  const { path, query } = splitTarget(originForm(message.target))
   if (name === '@query-param') return resolveQueryParameter(query, item)
   if (item.parameters.size > 0) return null
   switch (name) {
@@ -69,7 +69,7 @@ function resolveDerived(message: RequestMessage, name: string, item: Item): stri
     case '@scheme':
       return 'https'
     case '@target-uri':
-      return `https://${normalAuthority(message.authority)}${message.target}`
+      return `https://${normalAuthority(message.authority)}${originForm(message.target)}`
     case '@request-target':
       return message.target
     case '@path':
@@ -79,6 +79,11 @@ function resolveDerived(message: RequestMessage, name: string, item: Item): stri
     default:
       return null
   }
+}
+
+/** A target may come in absolute form (RFC 9112 section 3.2.2); who it is for is said by the authority, so path and query remain. */
+function originForm(target: string): string {
+  return target.replace(/^https?:\/\/[^/?#]*/i, '')
 }
 
 /** RFC 9421 section 2.2.8: the one value of a name, both in their percent-encoded form. */

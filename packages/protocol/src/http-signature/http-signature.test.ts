@@ -508,6 +508,29 @@ describe('the signature base', () => {
     expect(baseOf(message, `(${components})`)).toBeNull()
   })
 
+  it.each([
+    [
+      'https://www.example.com/path?param=value',
+      '"@request-target"',
+      'https://www.example.com/path?param=value',
+    ],
+    ['https://www.example.com/path?param=value', '"@path"', '/path'],
+    ['https://www.example.com/path?param=value', '"@query"', '?param=value'],
+    ['https://www.example.com/path?param=value', '"@target-uri"', 'https://www.example.com/path?param=value'],
+    ['https://www.example.com', '"@path"', '/'],
+    ['HTTP://other.example.com/path', '"@authority"', 'www.example.com'],
+    ['www.example.com:80', '"@request-target"', 'www.example.com:80'],
+    ['*', '"@request-target"', '*'],
+    ['/path?', '"@query"', '?'],
+    ['/path', '"@query"', '?'],
+    ['/path?queryString', '"@query"', '?queryString'],
+    ["/?a=-._*!'()~", '"@query-param";name="a"', '-._*%21%27%28%29%7E'],
+  ])('of the target %s resolves %s', (target, component, value) => {
+    expect(baseOf({ ...message, target }, `(${component})`)).toBe(
+      `${component}: ${value}\n"@signature-params": (${component})`,
+    )
+  })
+
   it('of a response has its status', () => {
     const response = { status: 503, fields: [] }
     expect(baseOf(response, '("@status")')).toBe('"@status": 503\n"@signature-params": ("@status")')

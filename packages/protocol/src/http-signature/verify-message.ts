@@ -28,7 +28,7 @@ export function verifyMessage(
 ): MessageVerdict {
   const input = memberOf(message, 'signature-input', label)
   const value = memberOf(message, 'signature', label)
-  if (input === undefined || value === undefined) return refused('unsigned')
+  if (input === undefined || (value === undefined && input !== null)) return refused('unsigned')
   if (input?.kind !== 'inner-list') return refused('malformed_signature_input')
   if (value?.kind !== 'item' || value.value.kind !== 'bytes') return refused('malformed_signature')
   const alg = input.parameters.get('alg')
