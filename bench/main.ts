@@ -4,6 +4,7 @@ import { measureCost } from './cost.ts'
 import type { Measured } from './measured.ts'
 import { measureReports } from './p1-reports.ts'
 import { measureWebhookToVerdict } from './p5-webhook-to-verdict.ts'
+import { measureLists } from './p8-lists.ts'
 import { measureHostAgent } from './p10-host-agent.ts'
 import { measureControls } from './p14-controls.ts'
 
@@ -17,6 +18,10 @@ const BENCHMARKS: Readonly<Record<string, { readonly what: string; readonly run:
     p5: {
       what: 'from a webhook to a verdict at 1 000 systems, against polling every minute',
       run: measureWebhookToVerdict,
+    },
+    p8: {
+      what: 'what operators ask for at 10 000 systems, against a walk over the history',
+      run: () => measureLists(),
     },
     p10: {
       what: 'memory, processor and bytes of the agent of a host',

@@ -90,6 +90,7 @@ create table audit_event (
   constraint audit_event_pkey PRIMARY KEY (id)
 );
 CREATE INDEX audit_event_newest ON public.audit_event USING btree (tenant_id, id DESC);
+CREATE INDEX audit_event_rare ON public.audit_event USING btree (tenant_id, type, id DESC) WHERE (type <> 'agent.report'::text);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE ON public.audit_event FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.audit_event FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 alter table audit_event enable row level security;
@@ -443,6 +444,7 @@ create table derivation (
   constraint derivation_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
 CREATE INDEX derivation_out_path ON public.derivation USING btree (tenant_id, out_path);
+CREATE INDEX derivation_unfinished ON public.derivation USING btree (tenant_id, id DESC) WHERE (state <> 'cached'::text);
 alter table derivation enable row level security;
 alter table derivation force row level security;
 create policy dashboards on derivation for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
@@ -534,6 +536,7 @@ create table evaluation (
 );
 CREATE INDEX evaluation_by_configuration ON public.evaluation USING btree (configuration_id, evaluated_at DESC);
 CREATE INDEX evaluation_by_derivation ON public.evaluation USING btree (derivation_id);
+CREATE INDEX evaluation_errors ON public.evaluation USING btree (tenant_id, id DESC) WHERE (state = 'error'::text);
 alter table evaluation enable row level security;
 alter table evaluation force row level security;
 create policy dashboards on evaluation for select to cf_dashboards using (tenant_id = ( SELECT dashboards_tenant() AS dashboards_tenant));
@@ -574,6 +577,7 @@ create table finding (
   constraint finding_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
 CREATE INDEX finding_by_cve ON public.finding USING btree (tenant_id, cve_id);
+CREATE INDEX finding_by_package ON public.finding USING btree (tenant_id, package);
 CREATE INDEX finding_by_path ON public.finding USING btree (tenant_id, out_path);
 alter table finding enable row level security;
 alter table finding force row level security;
@@ -738,6 +742,7 @@ create table job (
   constraint job_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'leased'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text]))),
   constraint job_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id)
 );
+CREATE INDEX job_by_state ON public.job USING btree (tenant_id, state, id DESC);
 CREATE INDEX job_by_subject ON public.job USING btree (tenant_id, subject);
 CREATE INDEX job_claim ON public.job USING btree (tenant_id, kind, priority DESC, id) WHERE (state = 'queued'::text);
 CREATE INDEX job_expired ON public.job USING btree (lease_until) WHERE (state = 'leased'::text);
@@ -1820,7 +1825,10 @@ create view system_verdict with (security_invoker=true) as
      LEFT JOIN flake f ON f.id = s.flake_id
      LEFT JOIN configuration cfg ON cfg.id = s.configuration_id
      LEFT JOIN system_current cur ON cur.system_id = s.id
-     LEFT JOIN configuration_path pinned_path ON pinned.yes AND pinned_path.configuration_id = s.configuration_id AND pinned_path.out_path = s.desired_target
+     LEFT JOIN LATERAL ( SELECT p.last_position
+           FROM configuration_path p
+          WHERE pinned.yes AND p.configuration_id = s.configuration_id AND p.out_path = s.desired_target
+         LIMIT 1) pinned_path ON true
      LEFT JOIN configuration_path running ON running.configuration_id = s.configuration_id AND running.out_path = cur.current_path
      LEFT JOIN LATERAL ( SELECT
                 CASE

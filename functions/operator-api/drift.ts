@@ -2,11 +2,10 @@ import { packageDifferences } from '@crystal-forge/control-plane'
 import {
   type Closure,
   commitsBetween,
-  countVerdicts,
   type Database,
   type DriftRow,
   type FindingRow,
-  listDrift,
+  listDriftWithCounts,
   listFindings,
   readClosure,
   showDrift,
@@ -20,9 +19,8 @@ export function driftEndpoints(context: Context): Endpoints {
   return {
     'GET /v1/drift': list(context, DRIFT_FILTERS, async (database, wanted, page) => {
       const selected = { ...wanted, active: true }
-      const listed = await listDrift(database, selected, page)
-      const verdicts = await countVerdicts(database, selected)
-      return { ...listed, items: listed.items.map((row) => driftItem(row, context.now())), verdicts }
+      const listed = await listDriftWithCounts(database, selected, page)
+      return { ...listed, items: listed.items.map((row) => driftItem(row, context.now())) }
     }),
     'GET /v1/systems/{system}/drift': show(context, 'system', async (database, name) => {
       const row = await showDrift(database, name)

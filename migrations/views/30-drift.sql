@@ -62,8 +62,11 @@ left join environment env on env.id = s.environment_id
 left join flake f on f.id = s.flake_id
 left join configuration cfg on cfg.id = s.configuration_id
 left join system_current cur on cur.system_id = s.id
-left join configuration_path pinned_path
-  on pinned.yes and pinned_path.configuration_id = s.configuration_id and pinned_path.out_path = s.desired_target
+-- Looked up for pinned hosts only: a join would read the paths of all commits once more, for a few hosts or none.
+left join lateral (
+  select p.last_position from configuration_path p
+  where pinned.yes and p.configuration_id = s.configuration_id and p.out_path = s.desired_target limit 1
+) pinned_path on true
 left join configuration_path running
   on running.configuration_id = s.configuration_id and running.out_path = cur.current_path
 left join lateral (

@@ -1,6 +1,6 @@
 import type { Verdict } from '@crystal-forge/control-plane'
 import type { Database } from './connect.ts'
-import { type Listed, type Page, readPage } from './lists.ts'
+import { type Listed, type Page, pageOf, readPage } from './lists.ts'
 
 /** A row of `system_drift`: one host, what it runs, and what is desired of it. */
 export type DriftRow = {
@@ -69,18 +69,26 @@ export type DriftFilter = {
 }
 
 const SELECTED = `
-($1::text is null or flake = $1) and ($2::text is null or environment = $2) and ($3::text is null or verdict = $3)
-and ($4::text is null or system_health(seen_at, now()) = $4) and ($5::boolean is null or active = $5)
-and ($6::text is null or strpos(lower(hostname), lower($6)) > 0)`
+($3::text is null or flake = $3) and ($4::text is null or environment = $4) and ($5::text is null or verdict = $5)
+and ($6::text is null or system_health(seen_at, now()) = $6) and ($7::boolean is null or active = $7)
+and ($8::text is null or strpos(lower(hostname), lower($8)) > 0)`
+
+type Selected = { system_id: string; hostname: string }
 
 const SELECT = `
 select system_id, hostname from system_verdict
-where ${SELECTED.replace(/\$(\d)/g, (_, n) => `$${Number(n) + 2}`)} and ($1::text is null or hostname > $1)
+where ${SELECTED} and ($1::text is null or hostname > $1)
 order by hostname limit $2`
 const DETAILS = 'select * from system_drift where system_id = any ($1) order by hostname'
 
-const COUNT = `
-select verdict, count(*) as systems from system_verdict where ${SELECTED} group by verdict order by verdict`
+/** A page and the counts of the whole selection from one look at every host. */
+const OVERVIEW = `
+with selected as materialized (select system_id, hostname, verdict from system_verdict where ${SELECTED})
+select
+  (select coalesce(json_object_agg(verdict, systems order by verdict), '{}') from (
+     select verdict, count(*) as systems from selected group by verdict) counted) as verdicts,
+  (select coalesce(json_agg(json_build_object('system_id', system_id, 'hostname', hostname) order by hostname), '[]') from (
+     select system_id, hostname from selected where ($1::text is null or hostname > $1) order by hostname limit $2) page) as page`
 
 /**
  * Systems by host name with their drift. A filter may read the verdicts of the whole fleet; everything else is read for the hosts
@@ -91,22 +99,32 @@ export async function listDrift(
   filter: DriftFilter,
   page: Page,
 ): Promise<Listed<DriftRow>> {
-  type Selected = { system_id: string; hostname: string }
-  const key = (row: Selected): string => row.hostname
-  const list = { text: SELECT, filters: filterValues(filter), key }
-  const { items, next } = await readPage<Selected>(database, list, page)
+  const list = { text: SELECT, filters: filterValues(filter), key: hostnameOf }
+  return await withDetails(database, await readPage<Selected>(database, list, page))
+}
+
+/** The same with how many of all selected systems have each verdict. */
+export async function listDriftWithCounts(
+  database: Database,
+  filter: DriftFilter,
+  page: Page,
+): Promise<Listed<DriftRow> & { readonly verdicts: Readonly<Record<string, number>> }> {
+  type Overview = { verdicts: Record<string, number>; page: Selected[] }
+  const values = [page.after, page.limit + 1, ...filterValues(filter)]
+  const [row] = (await database.query<Overview>(OVERVIEW, values)).rows
+  if (row === undefined) throw new Error('a row of aggregates is missing')
+  const listed = await withDetails(database, pageOf(row.page, page.limit, hostnameOf))
+  return { ...listed, verdicts: row.verdicts }
+}
+
+async function withDetails(database: Database, { items, next }: Listed<Selected>): Promise<Listed<DriftRow>> {
   if (items.length === 0) return { items: [], next }
   const ids = items.map((row) => row.system_id)
   return { items: (await database.query<DriftRow>(DETAILS, [ids])).rows, next }
 }
 
-/** How many of the selected systems have each verdict. */
-export async function countVerdicts(
-  database: Database,
-  filter: DriftFilter,
-): Promise<Readonly<Record<string, number>>> {
-  const { rows } = await database.query<{ verdict: string; systems: number }>(COUNT, filterValues(filter))
-  return Object.fromEntries(rows.map(({ verdict, systems }) => [verdict, systems]))
+function hostnameOf(row: Selected): string {
+  return row.hostname
 }
 
 const SHOW =

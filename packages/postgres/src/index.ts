@@ -32,10 +32,10 @@ export * from './database-url.ts'
 export {
   type Closure,
   commitsBetween,
-  countVerdicts,
   type DriftFilter,
   type DriftRow,
   listDrift,
+  listDriftWithCounts,
   type MissedCommit,
   readClosure,
   showDrift,

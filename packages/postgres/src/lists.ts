@@ -17,11 +17,15 @@ export async function readPage<Row extends object>(
   list: { readonly text: string; readonly filters: readonly unknown[]; readonly key: (row: Row) => string },
   page: Page,
 ): Promise<Listed<Row>> {
-  // One row more than asked for says whether there are more.
   const { rows } = await database.query<Row>(list.text, [page.after, page.limit + 1, ...list.filters])
-  const items = rows.slice(0, page.limit)
+  return pageOf(rows, page.limit, list.key)
+}
+
+/** The page in rows that were read with one more than asked for: that one says whether there are more. */
+export function pageOf<Row>(rows: readonly Row[], limit: number, key: (row: Row) => string): Listed<Row> {
+  const items = rows.slice(0, limit)
   const last = items.at(-1)
-  return { items, next: rows.length > page.limit && last !== undefined ? list.key(last) : null }
+  return { items, next: rows.length > limit && last !== undefined ? key(last) : null }
 }
 
 /** Ids begin with their time, so the newest come first. */

@@ -12,4 +12,5 @@ export const MIGRATION_NAMES: readonly string[] = [
   '0010_waiver_notices.sql',
   '0011_one_owner_per_key.sql',
   '0012_dashboards.sql',
+  '0013_rare_rows.sql',
 ]
