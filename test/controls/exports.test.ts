@@ -304,6 +304,16 @@ describe('an import', () => {
     })
   })
 
+  it.each<[string, (text: string) => string]>([
+    ['a byte order mark', (text) => `\u{feff}${text}`],
+    ['the line ends of Windows', (text) => text.replaceAll('\n', '\r\n')],
+    ['both', (text) => `\u{feff}${text.replaceAll('\n', '\r\n')}`],
+  ])('of a CKL with %s reads the same', (_what, saved) => {
+    const text = writeExport('ckl', mixedSnapshot, catalogue)
+    expect(text.startsWith('<?xml') && text.includes('\n')).toBe(true)
+    expect(readChecklist(saved(text), BENCHMARK)).toEqual(readChecklist(text, BENCHMARK))
+  })
+
   it('takes what differs as statements, and passes over what nobody can declare', () => {
     const document = JSON.parse(writeExport('cklb', mixedSnapshot, catalogue))
     const edit = (id: string, status: string): void => {
@@ -365,6 +375,20 @@ describe('an import', () => {
     ],
     ['a document type', '<!DOCTYPE x [<!ENTITY a "b">]><CHECKLIST/>', /document types are not read/],
     ['an entity', '<CHECKLIST>&evil;</CHECKLIST>', /is no entity/],
+    [
+      'an entity that every object has',
+      '<CHECKLIST>&constructor;</CHECKLIST>',
+      /"&constructor;" is no entity/,
+    ],
+    ['NUL by number', '<CHECKLIST>&#0;</CHECKLIST>', /"&#0;" is no entity/],
+    ['half of a pair by number', '<CHECKLIST>&#xD800;</CHECKLIST>', /"&#xD800;" is no entity/],
+    ['a number beyond Unicode', '<CHECKLIST>&#x110000;</CHECKLIST>', /is no entity/],
+    ['an attribute that stands twice', '<CHECKLIST __proto__="a" __proto__="b"/>', /__proto__ stands twice/],
+    [
+      'NUL in a text of a CKLB',
+      JSON.stringify({ title: 'x', id: '1', target_data: { host_name: 'a\0' }, stigs: [] }),
+      /target_data.host_name: expected text without NUL/,
+    ],
     ['an element that does not end', '<CHECKLIST><STIGS></CHECKLIST>', /expected <\/STIGS>/],
     ['another root', '<html/>', /expected CHECKLIST/],
     ['deep nesting', '<a>'.repeat(100), /inside each other/],
@@ -432,6 +456,27 @@ describe('a new release', () => {
       })
       expect(ours?.releases['V1R1']).toEqual(words)
     }
+  })
+
+  it('reads the same with a byte order mark and the line ends of Windows', () => {
+    const text = v14('1', group('V-268078', {}))
+    const saved = `\u{feff}${text.replaceAll('\n', '\r\n')}`
+    expect(readBenchmark(saved)).toMatchObject({ ok: true })
+    expect(readBenchmark(saved)).toEqual(readBenchmark(text))
+  })
+
+  it('may begin a discussion as often as it likes without ending one', () => {
+    // A search that starts again at each of them would take minutes.
+    const starts = '&lt;VulnDiscussion&gt;'.repeat(180_000)
+    const text = v14('1', group('V-268078', {})).replace(
+      /&lt;VulnDiscussion[\s\S]*?&lt;\/VulnDiscussion&gt;/,
+      starts,
+    )
+    const read = readBenchmark(text)
+    if (!read.ok) throw new Error(read.fault)
+    expect(read.benchmark.rules[0]?.words.discussion).toHaveLength(
+      16 * 180_000 + '<FalsePositives></FalsePositives>'.length,
+    )
   })
 
   it('in XCCDF 1.2 is read as well: our own results name the release that they are of', () => {

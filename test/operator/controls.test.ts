@@ -493,6 +493,16 @@ test.each([
   ],
   ['POST', '/v1/imports', { document: '{"title":1}' }, 422, /the checklist cannot be read: /],
   ['POST', '/v1/imports', { document: '<Benchmark></Benchmark>' }, 422, /the benchmark cannot be read: /],
+  ['POST', '/v1/imports', { document: '<CHECKLIST>&#0;</CHECKLIST>' }, 422, /"&#0;" is no entity/],
+  [
+    'POST',
+    '/v1/imports',
+    {
+      document: String.raw`{"title":"x","id":"1","target_data":{"host_name":"web-1\u0000"},"stigs":[{"stig_id":"Anduril_NixOS_STIG","rules":[]}]}`,
+    },
+    422,
+    /target_data.host_name: expected text without NUL/,
+  ],
 ] as const)('%s %s is refused in one sentence', async (method, path, body, status, words) => {
   const before = await world.rows('select count(*) from audit_event')
   const answer = await world.api(method, path, body === undefined ? {} : { body })

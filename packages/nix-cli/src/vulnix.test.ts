@@ -166,6 +166,17 @@ describe.skipIf(nix.kind === 'none')(`a scan ${nix.note}`, () => {
 })
 
 describe('what vulnix prints', () => {
+  it('has a score and a description only where it states one, whatever the finding is called', () => {
+    const names = ['constructor', '__proto__', 'CVE-2014-0160']
+    const printed = `[{"pname":"a","version":"1","affected_by":${JSON.stringify(names)},"whitelisted":[],
+      "cvssv3_basescore":{"CVE-2014-0160":7.5},"description":{"CVE-2014-0160":"x"}}]`
+    expect(parseVulnix(printed).map(({ cve, cvss3, description }) => [cve, cvss3, description])).toEqual([
+      ['CVE-2014-0160', 7.5, 'x'],
+      ['__proto__', null, null],
+      ['constructor', null, null],
+    ])
+  })
+
   it('becomes one finding for each package and CVE', () => {
     expect(parseVulnix(readFileSync(join(recorded, 'findings.json'), 'utf8'))).toEqual([
       expect.objectContaining({

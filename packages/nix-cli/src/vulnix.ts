@@ -168,10 +168,15 @@ function findingOf(entry: z.infer<typeof entryShape>, cve: string, whitelisted: 
     package: entry.pname,
     version: entry.version,
     derivation: entry.derivation ?? null,
-    cvss3: entry.cvssv3_basescore[cve] ?? null,
-    description: entry.description?.[cve] ?? null,
+    cvss3: memberOf(entry.cvssv3_basescore, cve),
+    description: entry.description === undefined ? null : memberOf(entry.description, cve),
     whitelisted,
   }
+}
+
+/** The names come from outside, so what every object inherits does not count. */
+function memberOf<Value>(members: Readonly<Record<string, Value>>, name: string): Value | null {
+  return Object.hasOwn(members, name) ? (members[name] ?? null) : null
 }
 
 function parse(json: string): z.infer<typeof answerShape> {

@@ -152,6 +152,20 @@ describe('the operators', () => {
     },
   )
 
+  it('know no unit of time that every object has', () => {
+    const asked = {
+      op: 'le',
+      actual: '5constructor',
+      expected: 10,
+      arg: undefined,
+      normalise: ['seconds'],
+    } as const
+    expect(judge(asked)).toEqual({
+      kind: 'unknown',
+      because: expect.stringContaining('"5constructor" is not'),
+    })
+  })
+
   it('each have vectors of every verdict that they can give', () => {
     const given = new Map<string, Set<string>>()
     for (const { op, verdict } of catalogue().vectors)

@@ -90,34 +90,34 @@ function seconds(text: string): number | undefined {
     .replace(/([0-9]) +([a-z])/g, '$1$2')
     .split(' ')) {
     const [, count, unit] = /^([0-9]{1,9})([a-z]*)$/.exec(word) ?? []
-    const size = SECONDS[unit ?? '']
+    const size = SECONDS.get(unit ?? '')
     if (count === undefined || size === undefined) return undefined
     total += Number.parseInt(count, 10) * size
   }
   return total
 }
 
-const SECONDS: Readonly<Record<string, number | undefined>> = {
-  '': 1,
-  s: 1,
-  sec: 1,
-  second: 1,
-  seconds: 1,
-  m: 60,
-  min: 60,
-  minute: 60,
-  minutes: 60,
-  h: 3600,
-  hr: 3600,
-  hour: 3600,
-  hours: 3600,
-  d: 86_400,
-  day: 86_400,
-  days: 86_400,
-  w: 604_800,
-  week: 604_800,
-  weeks: 604_800,
-}
+const SECONDS: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['s', 1],
+  ['sec', 1],
+  ['second', 1],
+  ['seconds', 1],
+  ['m', 60],
+  ['min', 60],
+  ['minute', 60],
+  ['minutes', 60],
+  ['h', 3600],
+  ['hr', 3600],
+  ['hour', 3600],
+  ['hours', 3600],
+  ['d', 86_400],
+  ['day', 86_400],
+  ['days', 86_400],
+  ['w', 604_800],
+  ['week', 604_800],
+  ['weeks', 604_800],
+])
 
 function linesOf(value: Json, read: (line: string) => string): Normalised {
   const texts: readonly Json[] = Array.isArray(value) ? value : [value]

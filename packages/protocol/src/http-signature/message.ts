@@ -36,5 +36,35 @@ export function splitTarget(target: string): { readonly path: string; readonly q
 
 function trimField(value: string): string {
   if (!/^[ \t]|[ \t]$|\n/.test(value)) return value
-  return value.replace(/[ \t]*\r?\n[ \t]+/g, ' ').replace(/^[ \t]+|[ \t]+$/g, '')
+  return trimStart(trimEnd(value.includes('\n') ? unfold(value) : value))
+}
+
+/** A line that begins with white space continues the one before it; a line end without that stays, for others to refuse. */
+function unfold(value: string): string {
+  const lines = value.split('\n')
+  const continues = (at: number) => isBlank(lines[at]?.charCodeAt(0))
+  return lines
+    .map((line, at) => {
+      const text = at > 0 && continues(at) ? trimStart(line) : line
+      if (continues(at + 1)) return `${trimEnd(text.endsWith('\r') ? text.slice(0, -1) : text)} `
+      return at + 1 < lines.length ? `${text}\n` : text
+    })
+    .join('')
+}
+
+/** By hand, because a pattern for the white space at an end tries every place where some stands. */
+function trimStart(text: string): string {
+  let start = 0
+  while (isBlank(text.charCodeAt(start))) start++
+  return text.slice(start)
+}
+
+function trimEnd(text: string): string {
+  let end = text.length
+  while (isBlank(text.charCodeAt(end - 1))) end--
+  return text.slice(0, end)
+}
+
+function isBlank(unit: number | undefined): boolean {
+  return unit === 0x20 || unit === 0x09
 }

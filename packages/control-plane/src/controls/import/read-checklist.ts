@@ -1,4 +1,4 @@
-import { parseStrictJson, StrictJsonError } from '@crystal-forge/protocol'
+import { parseStrictJson, StrictJsonError, text } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import type { Status } from '../export/words.ts'
 import { childOf, childrenOf, readXml, textOf, type XmlElement, XmlError } from './xml-read.ts'
@@ -80,9 +80,7 @@ function readCklb(text: string): Entry[] {
   }))
 }
 
-const someText = z
-  .string()
-  .max(200_000)
+const someText = text(200_000)
   .nullish()
   .transform((value) => value ?? '')
 const CKLB = {

@@ -113,8 +113,9 @@ function wordsOf(element: XmlElement | undefined): string {
 
 /** DISA puts markup as text into the description. */
 function discussionOf(description: string): string {
-  const [, inside] = /<VulnDiscussion>([\s\S]*?)<\/VulnDiscussion>/.exec(description) ?? []
-  return (inside ?? description).trim()
+  const start = description.indexOf('<VulnDiscussion>')
+  const end = start < 0 ? -1 : description.indexOf('</VulnDiscussion>', start)
+  return (end < 0 ? description : description.slice(start + '<VulnDiscussion>'.length, end)).trim()
 }
 
 /** The rule's own requirement is the title of its group; those that it satisfies as well stand in the discussion. */
