@@ -145,7 +145,7 @@ const SAID_BY_OTHERS: Readonly<Record<string, string>> = {
   "wait_event_type = 'Lock'": 'Postgres, a column of pg_stat_activity',
   failed_count: 'Postgres, a column of pg_stat_archiver',
   LatestRestorableTime: 'RDS',
-  'Status: timeout': 'Lambda, in the last line about a run',
+  'platform.report': 'Lambda, in the last line about a run that failed',
   fsync: 'Postgres, a setting',
   t4g: 'RDS, a family of classes',
   'application=$NAME': 'AWS, the tag that infra/deployment.ts puts on everything',
