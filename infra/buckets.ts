@@ -1,4 +1,4 @@
-import { CfnResource, Duration, RemovalPolicy } from 'aws-cdk-lib'
+import { CfnResource, Duration } from 'aws-cdk-lib'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import {
   BlockPublicAccess,
@@ -11,6 +11,7 @@ import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
 import { asBucket } from './cdk-interfaces.ts'
 import { REASONS } from './grants.ts'
+import { KEPT } from './kept.ts'
 import type { Parameters } from './parameters.ts'
 
 export type Buckets = {
@@ -31,7 +32,13 @@ export function buckets(scope: Construct, parameters: Parameters, key: IKey): Bu
       parameters.cacheReads === 'cloudfront'
         ? ObjectOwnership.OBJECT_WRITER
         : ObjectOwnership.BUCKET_OWNER_ENFORCED,
-    lifecycleRules: [{ expiration: Duration.days(parameters.logRetentionDays) }],
+    // What has expired lives on as an old version, which has to go as well.
+    lifecycleRules: [
+      {
+        expiration: Duration.days(parameters.logRetentionDays),
+        noncurrentVersionExpiration: Duration.days(1),
+      },
+    ],
   })
   acknowledge(accessLogs, {
     'NIST.800.53.R5-S3DefaultEncryptionKMS':
@@ -84,7 +91,7 @@ const COMMON = {
   enforceSSL: true,
   minimumTLSVersion: 1.2,
   versioned: true,
-  removalPolicy: RemovalPolicy.RETAIN,
+  removalPolicy: KEPT,
   objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
 } as const
 

@@ -68,7 +68,7 @@ export class ComputeStack extends Stack {
       status: status(platform),
     }
     prepareFirst(platform, [...Object.values(this.http), relayOutbox(platform), sweep(platform)])
-    narrowCustomResources(this)
+    narrowCustomResources(this, { parameters, key: network.logsKey })
   }
 }
 

@@ -1,18 +1,33 @@
 import { CfnResource, type Stack } from 'aws-cdk-lib'
+import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { LogGroup } from 'aws-cdk-lib/aws-logs'
+import type { IConstruct } from 'constructs'
 import { arn, type Grant, REASONS } from './grants.ts'
+import { KEPT } from './kept.ts'
+import type { Parameters } from './parameters.ts'
 
 /**
  * CDK brings functions of its own for what CloudFormation cannot do (empty the default security group of the VPC, start our
- * functions while they are deployed), with a policy of AWS that lets them write every log of the account. Here they may write
- * their own. Call it when everything is in the stack.
+ * functions while they are deployed), with a policy of AWS that lets them write every log of the account, into a log that
+ * is neither encrypted nor ever dropped. Here they write one of ours, and nothing else. Call it when everything is in the
+ * stack.
  */
-export function narrowCustomResources(stack: Stack): void {
-  for (const provider of stack.node.children.filter(({ node }) =>
-    node.id.endsWith('CustomResourceProvider'),
-  )) {
-    const role = provider.node.findChild('Role')
-    if (!(role instanceof CfnResource)) throw new TypeError(`${role.node.path} is no resource`)
-    const logs = ownLogs(stack)
+export function narrowCustomResources(
+  stack: Stack,
+  { parameters, key }: { parameters: Parameters; key: IKey },
+): void {
+  const providers = stack.node.children.filter(({ node }) => node.id.endsWith('CustomResourceProvider'))
+  if (providers.length === 0) return
+  const log = new LogGroup(stack, 'CustomResourceLogs', {
+    logGroupName: `/aws/lambda/${stack.stackName}-custom-resources`,
+    encryptionKey: key,
+    retention: parameters.logRetentionDays,
+    removalPolicy: KEPT,
+  })
+  for (const provider of providers) {
+    const role = resource(provider, 'Role')
+    resource(provider, 'Handler').addPropertyOverride('LoggingConfig', { LogGroup: log.logGroupName })
+    const logs = writeLog(stack, log.logGroupName)
     role.addPropertyOverride('ManagedPolicyArns', [])
     role.addPropertyOverride('Policies.1', {
       PolicyName: 'OwnLogs',
@@ -28,14 +43,18 @@ export function narrowCustomResources(stack: Stack): void {
   }
 }
 
-function ownLogs(stack: Stack): Grant & { readonly because: string } {
-  // CloudFormation shortens the name of the stack when the whole would be longer than the name of a function may be.
-  const beginning = stack.stackName.slice(0, 20)
+function resource(provider: IConstruct, id: string): CfnResource {
+  const found = provider.node.findChild(id)
+  if (!(found instanceof CfnResource)) throw new TypeError(`${found.node.path} is no resource`)
+  return found
+}
+
+function writeLog(stack: Stack, logGroupName: string): Grant & { readonly because: string } {
   return {
     sid: 'WriteOwnLogs',
-    actions: ['logs:CreateLogGroup', 'logs:CreateLogStream', 'logs:PutLogEvents'],
-    resources: [arn(stack, 'logs', `log-group:/aws/lambda/${beginning}*`)],
-    because: 'CloudFormation names the function, beginning with the name of the stack',
+    actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+    resources: [arn(stack, 'logs', `log-group:${logGroupName}:log-stream:*`)],
+    because: 'Lambda makes a log stream for each instance and names it',
   }
 }
 

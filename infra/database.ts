@@ -2,6 +2,7 @@ import { Duration, RemovalPolicy } from 'aws-cdk-lib'
 import { InstanceType, SubnetType } from 'aws-cdk-lib/aws-ec2'
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
+import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import {
   AuroraPostgresEngineVersion,
   type CfnDBCluster,
@@ -20,6 +21,7 @@ import {
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
 import { arn, grantTo, ownAccount } from './grants.ts'
+import { KEPT } from './kept.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -44,9 +46,12 @@ export function database(scope: Construct, parts: DatabaseParts): Database {
 }
 
 function instance(scope: Construct, { network, parameters, key }: DatabaseParts): Database {
-  const engine = DatabaseInstanceEngine.postgres({ version: PostgresEngineVersion.VER_18_3 })
+  // Only the major version, here and below: RDS takes over new minor ones by itself, and would refuse a template that asks for an older one.
+  const engine = DatabaseInstanceEngine.postgres({ version: PostgresEngineVersion.VER_18 })
   const made = new DatabaseInstance(scope, 'Database', {
     ...common(scope, { network, parameters, key }),
+    // By name, so that its logs can be kept below; a change that would replace it by an empty one fails instead.
+    instanceIdentifier: parameters.name,
     engine,
     instanceType: new InstanceType(parameters.databaseClass),
     parameterGroup: settings(scope, engine),
@@ -57,10 +62,13 @@ function instance(scope: Construct, { network, parameters, key }: DatabaseParts)
     backupRetention: Duration.days(parameters.backupDays),
     databaseName: DATABASE_NAME,
     securityGroups: [network.doors.database],
-    cloudwatchLogsExports: ['postgresql', 'upgrade'],
+    cloudwatchLogsExports: [...LOGS_OF_INSTANCE],
     autoMinorVersionUpgrade: true,
     publiclyAccessible: false,
   })
+  made.node.addDependency(
+    ...exportedLogs(scope, { network, parameters }, `instance/${parameters.name}`, LOGS_OF_INSTANCE),
+  )
   acknowledge(made, REASONS)
   acknowledge(made, { 'AwsSolutions-RDS11': PORT })
   if (!parameters.databaseMultiAz)
@@ -87,7 +95,7 @@ function instance(scope: Construct, { network, parameters, key }: DatabaseParts)
 }
 
 function cluster(scope: Construct, { network, parameters, key }: DatabaseParts): Database {
-  const engine = DatabaseClusterEngine.auroraPostgres({ version: AuroraPostgresEngineVersion.VER_18_3 })
+  const engine = DatabaseClusterEngine.auroraPostgres({ version: AuroraPostgresEngineVersion.of('18', '18') })
   const {
     monitoringInterval,
     monitoringRole,
@@ -98,6 +106,7 @@ function cluster(scope: Construct, { network, parameters, key }: DatabaseParts):
   const insights = { enablePerformanceInsights: true, performanceInsightEncryptionKey: key }
   const made = new DatabaseCluster(scope, 'Database', {
     ...shared,
+    clusterIdentifier: parameters.name,
     engine,
     writer: ClusterInstance.serverlessV2('Writer', insights),
     ...(parameters.databaseMultiAz
@@ -105,7 +114,7 @@ function cluster(scope: Construct, { network, parameters, key }: DatabaseParts):
       : {}),
     // Heartbeats of a fleet never let it pause, so the least that is ever billed is said here.
     serverlessV2MinCapacity: 0.5,
-    cloudwatchLogsExports: ['postgresql'],
+    cloudwatchLogsExports: [...LOGS_OF_CLUSTER],
     serverlessV2MaxCapacity: parameters.auroraCapacityMax,
     parameterGroup: settings(scope, engine),
     monitoringInterval,
@@ -114,6 +123,9 @@ function cluster(scope: Construct, { network, parameters, key }: DatabaseParts):
     defaultDatabaseName: DATABASE_NAME,
     securityGroups: [network.doors.database],
   })
+  made.node.addDependency(
+    ...exportedLogs(scope, { network, parameters }, `cluster/${parameters.name}`, LOGS_OF_CLUSTER),
+  )
   acknowledge(made, REASONS)
   if (!parameters.deletionProtection)
     acknowledge(
@@ -135,7 +147,7 @@ function common(scope: Construct, { network, parameters, key }: DatabaseParts) {
   return {
     vpc: network.vpc,
     vpcSubnets: { subnetType: SubnetType.PRIVATE_ISOLATED },
-    credentials: Credentials.fromUsername('crystal_forge_owner'),
+    credentials: Credentials.fromUsername('crystal_forge_owner', { encryptionKey: key }),
     manageMasterUserPassword: true,
     port: POSTGRES_PORT,
     iamAuthentication: true,
@@ -151,6 +163,24 @@ function common(scope: Construct, { network, parameters, key }: DatabaseParts) {
   }
 }
 
+/** RDS makes these by itself, to be kept for ever and without our key, when nobody made them before. */
+function exportedLogs(
+  scope: Construct,
+  { network, parameters }: Pick<DatabaseParts, 'network' | 'parameters'>,
+  whose: string,
+  logs: readonly string[],
+): LogGroup[] {
+  return logs.map(
+    (log) =>
+      new LogGroup(scope, `DatabaseLogs-${log}`, {
+        logGroupName: `/aws/rds/${whose}/${log}`,
+        encryptionKey: network.logsKey,
+        retention: parameters.logRetentionDays,
+        removalPolicy: KEPT,
+      }),
+  )
+}
+
 function settings(
   scope: Construct,
   engine: ConstructorParameters<typeof ParameterGroup>[2]['engine'],
@@ -162,7 +192,9 @@ function settings(
       'rds.force_ssl': '1',
       // A statement that takes longer than a request may is worth a line in the log.
       log_min_duration_statement: '5000',
-      log_connections: 'authentication',
+      // Since 18 a list as well, but the old form is understood by every version and every check of RDS.
+      log_connections: '1',
+      log_disconnections: '1',
     },
   })
 }
@@ -196,6 +228,8 @@ function unprotected(...ids: readonly string[]): Record<string, string> {
 
 export const DATABASE_NAME = 'crystal_forge'
 const POSTGRES_PORT = 5432
+const LOGS_OF_INSTANCE = ['postgresql', 'upgrade'] as const
+const LOGS_OF_CLUSTER = ['postgresql'] as const
 
 const PORT = 'the port is not a secret: only the functions of this VPC can reach it, and they log in by IAM'
 const REASONS = {

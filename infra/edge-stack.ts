@@ -1,8 +1,9 @@
-import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib'
 import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import type { Construct } from 'constructs'
 import type { ComputeStack } from './compute-stack.ts'
 import { httpApi } from './http-api.ts'
+import { KEPT } from './kept.ts'
 import type { NetworkStack } from './network-stack.ts'
 import type { Parameters } from './parameters.ts'
 import { privateApi } from './private-api.ts'
@@ -22,7 +23,7 @@ export class EdgeStack extends Stack {
       logGroupName: `/${parameters.name}/api`,
       encryptionKey: network.logsKey,
       retention: parameters.logRetentionDays,
-      removalPolicy: RemovalPolicy.RETAIN,
+      removalPolicy: KEPT,
     })
     if (address.kind === 'http')
       httpApi(this, { parameters, api: address.api, functions: compute.http, accessLog })

@@ -1,8 +1,9 @@
-import { RemovalPolicy, Stack } from 'aws-cdk-lib'
+import { Stack } from 'aws-cdk-lib'
 import { AccountRootPrincipal, PolicyDocument, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import { Key, KeySpec, KeyUsage } from 'aws-cdk-lib/aws-kms'
 import type { Construct } from 'constructs'
 import { arn, explainWildcards, type Grant, ownAccount, statement } from './grants.ts'
+import { KEPT } from './kept.ts'
 
 /** A key that the services in `users` may use for what they keep, each under its own condition. */
 export function storageKey(
@@ -15,7 +16,7 @@ export function storageKey(
     alias,
     description,
     enableKeyRotation: true,
-    removalPolicy: RemovalPolicy.RETAIN,
+    removalPolicy: KEPT,
     policy: new PolicyDocument({
       statements: [
         rootStatement(),
@@ -42,7 +43,7 @@ export function signingKey(
     description,
     keySpec: KeySpec.ECC_NIST_EDWARDS25519,
     keyUsage: KeyUsage.SIGN_VERIFY,
-    removalPolicy: RemovalPolicy.RETAIN,
+    removalPolicy: KEPT,
     policy: new PolicyDocument({ statements: [rootStatement()] }),
   })
   explainWildcards(key, [ACCOUNT])
@@ -54,9 +55,17 @@ export type KeyUser = { readonly service: string; readonly grant: Grant }
 /** The log groups of one deployment. */
 export function logsUser(scope: Construct, name: string): KeyUser {
   const { region } = Stack.of(scope)
-  const groups = [`/aws/lambda/${name}-*`, `/aws/events/${name}`, `/${name}/*`]
+  // One of the few services that are called differently in China.
+  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+  const groups = [
+    `/aws/lambda/${name}-*`,
+    `/aws/events/${name}`,
+    `/aws/rds/instance/${name}/*`,
+    `/aws/rds/cluster/${name}/*`,
+    `/${name}/*`,
+  ]
   return {
-    service: `logs.${region}.amazonaws.com`,
+    service: `logs.${region}.${suffix}`,
     grant: {
       sid: 'Logs',
       actions: USE,

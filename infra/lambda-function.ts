@@ -1,13 +1,21 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib'
+import { Duration } from 'aws-cdk-lib'
 import { type ISecurityGroup, SubnetType } from 'aws-cdk-lib/aws-ec2'
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
-import { Architecture, Code, Function as LambdaFn, Runtime } from 'aws-cdk-lib/aws-lambda'
+import {
+  Architecture,
+  Code,
+  Function as LambdaFn,
+  LoggingFormat,
+  Runtime,
+  SystemLogLevel,
+} from 'aws-cdk-lib/aws-lambda'
 import { LogGroup } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
 import { alarm } from './alarms.ts'
 import { CONCURRENCY, type FunctionName, TIMEOUT_S } from './capacity.ts'
 import { arn, type Grant, grantTo } from './grants.ts'
+import { KEPT } from './kept.ts'
 import type { Access, Platform } from './platform.ts'
 import { deadLetterQueue } from './queues.ts'
 
@@ -17,8 +25,11 @@ export type FunctionProps = {
   /** What it may reach, beside its own log. */
   readonly access: readonly Pick<Access<string>, 'grants' | 'doors'>[]
   readonly memoryMib: number
-  /** `caller`: somebody waits for the answer and repeats by himself. `nobody`: what fails goes to a dead-letter queue. */
-  readonly waiting: 'caller' | 'nobody'
+  /**
+   * `caller`: somebody waits for the answer and repeats by himself. `deployment`: CloudFormation waits, and stops when it
+   * fails. `nobody`: what fails goes to a dead-letter queue.
+   */
+  readonly waiting: keyof typeof CALLED_SYNCHRONOUSLY | 'nobody'
 }
 
 /** One function of `functions/`, with a role, a policy, a log and alarms of its own, in the isolated subnets. */
@@ -33,7 +44,7 @@ export class LambdaFunction extends Construct {
       logGroupName: `/aws/lambda/${functionName}`,
       encryptionKey: network.logsKey,
       retention: parameters.logRetentionDays,
-      removalPolicy: RemovalPolicy.RETAIN,
+      removalPolicy: KEPT,
     })
     const deadLetters =
       props.waiting === 'nobody'
@@ -61,16 +72,17 @@ export class LambdaFunction extends Construct {
       vpcSubnets: { subnetType: SubnetType.PRIVATE_ISOLATED },
       securityGroups: [...new Set(props.access.flatMap(({ doors }): readonly ISecurityGroup[] => doors))],
       logGroup,
+      // Our own lines are JSON already. Of those that Lambda adds, three for each request say what its metrics say.
+      loggingFormat: LoggingFormat.JSON,
+      systemLogLevelV2: SystemLogLevel.WARN,
       // CDK would add a policy of AWS with more than is needed.
       role: role.withoutPolicyUpdates(),
       ...(deadLetters === undefined ? {} : { deadLetterQueue: deadLetters, retryAttempts: 0 }),
     })
     this.fn.node.addDependency(policy)
-    if (props.waiting === 'caller')
-      acknowledge(this.fn, {
-        'NIST.800.53.R5-LambdaDLQ': 'it is only called synchronously: the caller gets the error and repeats',
-      })
-    alarms(this, { fn: this.fn, name: props.name, platform })
+    if (props.waiting !== 'nobody')
+      acknowledge(this.fn, { 'NIST.800.53.R5-LambdaDLQ': CALLED_SYNCHRONOUSLY[props.waiting] })
+    alarms(this, { fn: this.fn, props, platform })
   }
 }
 
@@ -102,8 +114,9 @@ function ownGrants(scope: Construct, functionName: string): Grant[] {
 
 function alarms(
   scope: Construct,
-  { fn, name, platform }: { fn: LambdaFn; name: FunctionName; platform: Platform },
+  { fn, props, platform }: { fn: LambdaFn; props: FunctionProps; platform: Platform },
 ): void {
+  const { name } = props
   const topic = platform.data.alarms
   const period = Duration.minutes(5)
   alarm(scope, 'ErrorsAlarm', {
@@ -113,6 +126,8 @@ function alarms(
     metric: fn.metricErrors({ period }),
     threshold: 0,
   })
+  // A deployment that finds its function taken stops and says so.
+  if (props.waiting === 'deployment') return
   alarm(scope, 'ThrottlesAlarm', {
     topic,
     says: `More requests for ${name} than its ${CONCURRENCY[name]} instances can take.`,
@@ -123,6 +138,10 @@ function alarms(
   })
 }
 
+const CALLED_SYNCHRONOUSLY = {
+  caller: 'it is only called synchronously: the caller gets the error and repeats',
+  deployment: 'only the deployment calls it, synchronously, and stops with its error',
+} as const
 const NETWORK_ACTIONS = [
   'ec2:CreateNetworkInterface',
   'ec2:DescribeNetworkInterfaces',

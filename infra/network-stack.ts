@@ -1,4 +1,4 @@
-import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib'
+import { Stack, type StackProps } from 'aws-cdk-lib'
 import { CfnRestApi } from 'aws-cdk-lib/aws-apigateway'
 import { CfnApi } from 'aws-cdk-lib/aws-apigatewayv2'
 import {
@@ -24,6 +24,7 @@ import { asVpc } from './cdk-interfaces.ts'
 import { narrowCustomResources } from './custom-resource-roles.ts'
 import { interfaceEndpoint, privateApiEndpoint } from './endpoints.ts'
 import { explainWildcards, type Grant, grantTo, ownAccount, statement } from './grants.ts'
+import { KEPT } from './kept.ts'
 import { logsUser, storageKey } from './keys.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -66,7 +67,7 @@ export class NetworkStack extends Stack {
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toQueues, service: 'sqs' })
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toSecrets, service: 'secretsmanager' })
     this.address = address(this, this.vpc, parameters)
-    narrowCustomResources(this)
+    narrowCustomResources(this, { parameters, key: this.logsKey })
   }
 }
 
@@ -91,7 +92,7 @@ function recordFlows(
     logGroupName: `/${parameters.name}/vpc-flows`,
     encryptionKey: key,
     retention: parameters.logRetentionDays,
-    removalPolicy: RemovalPolicy.RETAIN,
+    removalPolicy: KEPT,
   })
   const role = new Role(scope, 'FlowLogsRole', {
     assumedBy: new ServicePrincipal('vpc-flow-logs.amazonaws.com', { conditions: ownAccount(scope) }),

@@ -37,7 +37,7 @@ export class ObserveStack extends Stack {
 }
 
 type ApiMetrics = { readonly requests: IMetric; readonly errors: IMetric; readonly latency: IMetric }
-type DatabaseMetrics = Readonly<Record<'cpu' | 'connections' | 'memory' | 'storage' | 'latency', IMetric>>
+type DatabaseMetrics = Readonly<Record<'cpu' | 'connections' | 'memory' | 'storage' | 'writes', IMetric>>
 
 function apiMetrics({ address }: NetworkStack): ApiMetrics {
   const http = address.kind === 'http'
@@ -70,7 +70,8 @@ function databaseMetrics({ database }: DataStack): DatabaseMetrics {
     connections: one('DatabaseConnections', 'Maximum'),
     memory: one('FreeableMemory', 'Minimum'),
     storage: one(database.kind === 'rds' ? 'FreeStorageSpace' : 'FreeLocalStorage', 'Minimum'),
-    latency: one('CommitLatency'),
+    // Only Aurora measures commits; of an instance it is the disk that makes them wait.
+    writes: one(database.kind === 'rds' ? 'WriteLatency' : 'CommitLatency'),
   }
 }
 
@@ -181,7 +182,7 @@ function dashboard(
   made.addWidgets(
     graph('Database: processor, connections', [db.cpu], [db.connections]),
     graph('Database: memory, disk', [db.memory], [db.storage]),
-    graph('Database: time of a commit', [db.latency]),
+    graph('Database: time of a write', [db.writes]),
   )
   made.addWidgets(
     new TextWidget({

@@ -18,6 +18,7 @@ test('the defaults are a deployment', () => {
 type Hostile = readonly [context: Readonly<Partial<Record<ParameterName, unknown>>>, says: string | RegExp][]
 const PRIVATE = { exposure: 'private', clientCidrs: '10.0.0.0/8' }
 const GOV = { region: 'us-gov-west-1', availabilityZones: 'us-gov-west-1a,us-gov-west-1b' }
+const CHINA = { region: 'cn-north-1', availabilityZones: 'cn-north-1a,cn-north-1b' }
 const OIDC = { oidcIssuer: 'https://i.example.com', oidcAudience: 'cf' }
 const CERTIFICATE = 'arn:aws:acm:us-east-1:123456789012:certificate/0-0'
 
@@ -132,6 +133,7 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
     ],
     [{ ...PRIVATE, cacheReads: 'cloudfront' }, 'context cacheReads: CloudFront is reachable by everybody'],
     [{ ...GOV, cacheReads: 'cloudfront' }, 'context cacheReads: CloudFront does not exist in GovCloud'],
+    [{ ...CHINA, cacheReads: 'cloudfront' }, 'context cacheReads: CloudFront in China has no origin access'],
   ],
   cacheKeyName: [
     [{ cacheKeyName: 'a:b' }, 'context cacheKeyName is "a:b"; expected letters, digits, dots, hyphens'],

@@ -241,6 +241,11 @@ function edgeRules(parameters: Parameters): readonly Rule[] {
       'CloudFront does not exist in GovCloud; use credentials',
     ],
     [
+      cacheReads === 'cloudfront' && region.startsWith('cn-'),
+      'cacheReads',
+      'CloudFront in China has no origin access control, which keeps the bucket closed; use credentials',
+    ],
+    [
       parameters.budgetUsd !== undefined && region.startsWith('us-gov-'),
       'budgetUsd',
       'AWS Budgets does not exist in GovCloud; watch the cost from the paired commercial account',

@@ -1,8 +1,8 @@
-import { RemovalPolicy } from 'aws-cdk-lib'
 import type { IKey } from 'aws-cdk-lib/aws-kms'
 import { CfnSecret } from 'aws-cdk-lib/aws-secretsmanager'
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
+import { KEPT } from './kept.ts'
 
 /** ARNs of the secrets. Each is made without a value; `first-secrets` or a person gives it the first one. */
 export type SecretArns = Readonly<Record<SecretName, string>>
@@ -16,7 +16,7 @@ export function secrets(scope: Construct, name: string, key: IKey): SecretArns {
       description: meaning,
       kmsKeyId: key.keyArn,
     })
-    made.applyRemovalPolicy(RemovalPolicy.RETAIN)
+    made.applyRemovalPolicy(KEPT)
     acknowledge(made, {
       'AwsSolutions-SMG4': rotation,
       'NIST.800.53.R5-SecretsManagerRotationEnabled': rotation,

@@ -1,4 +1,4 @@
-import { type Duration, RemovalPolicy } from 'aws-cdk-lib'
+import type { Duration } from 'aws-cdk-lib'
 import { Metric } from 'aws-cdk-lib/aws-cloudwatch'
 import { CfnRule } from 'aws-cdk-lib/aws-events'
 import { type PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
@@ -7,6 +7,7 @@ import { LogGroup, ResourcePolicy } from 'aws-cdk-lib/aws-logs'
 import { Construct } from 'constructs'
 import { type AlarmProps, alarm } from './alarms.ts'
 import { arn, explainWildcards, type Grant, logGroupArn, statement } from './grants.ts'
+import { KEPT } from './kept.ts'
 import type { Parameters } from './parameters.ts'
 
 /** Where events of AWS's own services are kept, so that whoever is woken can read what happened. */
@@ -20,7 +21,7 @@ export function eventLog(
     logGroupName: `/aws/events/${name}`,
     encryptionKey: key,
     retention: logRetentionDays,
-    removalPolicy: RemovalPolicy.RETAIN,
+    removalPolicy: KEPT,
   })
   const grants: readonly Grant[] = [
     {

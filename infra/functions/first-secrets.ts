@@ -42,7 +42,7 @@ export function firstSecrets(platform: Platform): { made: LambdaFunction; trigge
     variables,
     access: [secrets],
     memoryMib: 256,
-    waiting: 'nobody',
+    waiting: 'deployment',
   })
   const timeout = Duration.seconds(TIMEOUT_S['first-secrets'])
   return { made, trigger: new Trigger(made, 'AtDeployment', { handler: made.fn, timeout }) }

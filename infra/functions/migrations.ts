@@ -45,7 +45,7 @@ export function migrations(platform: Platform): { made: LambdaFunction; trigger:
     variables,
     access: [secrets],
     memoryMib: 512,
-    waiting: 'nobody',
+    waiting: 'deployment',
   })
   const timeout = Duration.seconds(TIMEOUT_S.migrations)
   return { made, trigger: new Trigger(made, 'AtDeployment', { handler: made.fn, timeout }) }

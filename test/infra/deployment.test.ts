@@ -63,7 +63,31 @@ describe('the database', () => {
     expect(database.Properties).not.toHaveProperty('MasterUserPassword')
     expect(database.DeletionPolicy).toBe('Snapshot')
     const settings = made.only('AWS::RDS::DBParameterGroup')
-    expect(settings.Properties['Parameters']).toMatchObject({ 'rds.force_ssl': '1' })
+    expect(settings.Properties['Parameters']).toMatchObject({
+      'rds.force_ssl': '1',
+      log_connections: '1',
+      log_disconnections: '1',
+    })
+  })
+
+  test('takes new minor versions by itself, which the template does not undo', () => {
+    expect(made.only('AWS::RDS::DBInstance').Properties).toMatchObject({
+      AutoMinorVersionUpgrade: true,
+      EngineVersion: '18',
+    })
+  })
+
+  test('is never replaced by an empty one, and the password of its owner is encrypted with our key', () => {
+    const { Properties } = made.only('AWS::RDS::DBInstance')
+    expect(Properties['DBInstanceIdentifier']).toBe('crystal-forge')
+    expect(Properties['MasterUserSecret']).toEqual({ KmsKeyId: Properties['KmsKeyId'] })
+  })
+
+  test('is shown on the dashboard with what it measures', () => {
+    const shown = text(made.only('AWS::CloudWatch::Dashboard').Properties['DashboardBody'])
+    // Metrics of Aurora, which an instance does not have.
+    expect(/CommitLatency|FreeLocalStorage/.exec(shown)).toBeNull()
+    expect(shown).toContain('WriteLatency')
   })
 
   test('has a connection for every instance that may run', () => {
@@ -89,7 +113,7 @@ describe('every queue', () => {
       expect([name, dead || queue.Properties['RedrivePolicy'] !== undefined]).toEqual([name, true])
       expect([name, alarms.some((alarm) => alarm.includes(`"${id}"`))]).toEqual([name, true])
     }
-    expect(queues.length).toBeGreaterThanOrEqual(14)
+    expect(queues.length).toBeGreaterThanOrEqual(12)
   })
 
   test('of jobs puts a hint aside after as many tries as the server on one machine does', () => {
@@ -279,7 +303,7 @@ describe('every bucket', () => {
         RestrictPublicBuckets: true,
       })
       expect(Properties['VersioningConfiguration']).toEqual({ Status: 'Enabled' })
-      expect(DeletionPolicy).toBe('Retain')
+      expect(DeletionPolicy).toBe('RetainExceptOnCreate')
     }
     const denied = statements(made).filter(
       ({ statement }) =>
@@ -350,6 +374,65 @@ describe('every alarm', () => {
     )
     expect(RUNBOOK_SECTIONS.filter((section) => !anchors.includes(section))).toEqual([])
   })
+})
+
+describe('every log', () => {
+  const groups = () => made.ofType('AWS::Logs::LogGroup')
+
+  test('is encrypted with our key, ends some day, and outlives its stack', () => {
+    for (const [id, { Properties, DeletionPolicy }] of groups())
+      expect([
+        id,
+        Properties['RetentionInDays'],
+        Properties['KmsKeyId'] !== undefined,
+        DeletionPolicy,
+      ]).toEqual([id, 365, true, 'RetainExceptOnCreate'])
+  })
+
+  test('of every function is one of them, also of those that CDK brings', () => {
+    const all = made.ofType('AWS::Lambda::Function')
+    expect(all.length).toBe(Object.keys(CONCURRENCY).length + 2)
+    for (const [id, { Properties }] of all) {
+      const group = Object(Properties['LoggingConfig']).LogGroup
+      expect([id, groups().some(([name]) => name.split('/')[1] === Object(group).Ref)]).toEqual([id, true])
+    }
+  })
+
+  test('of the database is made before RDS makes it, without end and without our key', () => {
+    const { Properties, DependsOn } = made.only('AWS::RDS::DBInstance')
+    for (const log of listOf(Properties['EnableCloudwatchLogsExports'])) {
+      const [group] = groups().filter(
+        ([, one]) => one.Properties['LogGroupName'] === `/aws/rds/instance/crystal-forge/${log}`,
+      )
+      expect(listOf(DependsOn)).toContain(group?.[0].split('/')[1])
+    }
+  })
+
+  test('of a function holds what it says and what fails, not three lines of Lambda for each request', () => {
+    for (const [, { Properties }] of functions(made))
+      expect(Properties['LoggingConfig']).toMatchObject({ LogFormat: 'JSON', SystemLogLevel: 'WARN' })
+  })
+
+  test('of accesses is gone when it has ended, with its old versions', () => {
+    const rules = made
+      .ofType('AWS::S3::Bucket')
+      .filter(([id]) => id.includes('AccessLogs'))
+      .flatMap(([, { Properties }]) => listOf(Object(Properties['LifecycleConfiguration']).Rules))
+    expect(rules).toEqual([
+      { ExpirationInDays: 365, NoncurrentVersionExpiration: { NoncurrentDays: 1 }, Status: 'Enabled' },
+    ])
+  })
+})
+
+test('a first deployment that failed can be repeated: nothing with a name of its own is left behind by it', () => {
+  const left = [...made.resources].filter(([, { DeletionPolicy }]) => DeletionPolicy === 'Retain')
+  expect(left.map(([id]) => id)).toEqual([])
+  const kept = [...made.resources].filter(
+    ([, { DeletionPolicy }]) => DeletionPolicy === 'RetainExceptOnCreate',
+  )
+  expect(new Set(kept.map(([, { Type }]) => Type))).toEqual(
+    new Set(['AWS::KMS::Key', 'AWS::Logs::LogGroup', 'AWS::S3::Bucket', 'AWS::SecretsManager::Secret']),
+  )
 })
 
 test('keys that encrypt rotate, and the one for orders signs Ed25519', () => {

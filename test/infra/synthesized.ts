@@ -9,6 +9,7 @@ export type Resource = {
   readonly Properties: Readonly<Record<string, unknown>>
   readonly Metadata?: Readonly<Record<string, unknown>>
   readonly DeletionPolicy?: string
+  readonly DependsOn?: string | readonly string[]
 }
 /** A template and its resources, or those of all stacks together. */
 export type Synthesized = {

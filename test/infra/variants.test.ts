@@ -144,6 +144,15 @@ describe('a private deployment in GovCloud', () => {
   })
 })
 
+test('in China the key of the logs is used by the service of logs that is there', async () => {
+  const made = await synthesize({ region: 'cn-north-1', availabilityZones: 'cn-north-1a,cn-north-1b' })
+  const principals = statements(made)
+    .filter(({ resource, statement }) => resource.Type === 'AWS::KMS::Key' && statement.Sid === 'Logs')
+    .map(({ statement }) => statement.Principal)
+  expect(principals).toEqual([{ Service: 'logs.cn-north-1.amazonaws.com.cn' }])
+  expect(made.text.match(/arn:aws[a-z-]*:/g)).toBeNull()
+})
+
 describe('a public deployment with everything', () => {
   test('checks operators by JWT, closes the other name, and opens of the cache what hosts read', async () => {
     const made = await synthesize(PUBLIC_WITH_ALL)
