@@ -112,7 +112,7 @@ export function actorOf(operator: Operator): Actor {
 export function unknown(noun: string, name: string): Reply {
   return problem(
     404,
-    `unknown_${noun}`,
+    `unknown_${noun.replaceAll('-', '_')}`,
     `no ${noun} is called ${JSON.stringify(name.slice(0, 200))}; the list of ${noun}s shows what there is`,
   )
 }

@@ -89,7 +89,7 @@ export async function recogniseToken(request: HttpRequest, find: FindToken, now:
   const token = /^Bearer (cf_[A-Za-z0-9_-]{43})$/i.exec(header ?? '')?.[1]
   const row = token === undefined ? null : await find(tokenDigest(token))
   if (row === null || row.revokedAt !== null || row.expiresAt <= now)
-    return { ok: false, reply: unauthorized() }
+    return { ok: false, reply: unauthorized(token !== undefined) }
   const { id, tenant, name, subject, role } = row
   return { ok: true, operator: { tenant, token: id, name, subject, role } }
 }
@@ -99,8 +99,10 @@ export function tokenDigest(token: string): string {
   return createHash('sha256').update(token).digest('hex')
 }
 
-function unauthorized(): Reply {
-  return problem(401, 'token_refused', 'send Authorization: Bearer <token>; `cf token create` makes one', {
-    headers: { 'www-authenticate': 'Bearer' },
-  })
+/** Which of the three a presented token is, only its owner may know. */
+function unauthorized(presented: boolean): Reply {
+  const detail = presented
+    ? 'the token is unknown, has expired or was revoked; an admin makes another one with `cf token create`'
+    : 'send Authorization: Bearer <token>; `cf token create` makes one'
+  return problem(401, 'token_refused', detail, { headers: { 'www-authenticate': 'Bearer' } })
 }

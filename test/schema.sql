@@ -469,6 +469,7 @@ create table enroll_token (
   used_at timestamp with time zone,
   used_by_system_id text,
   created_at timestamp with time zone not null default now(),
+  revoked_at timestamp with time zone,
   constraint enroll_token_check CHECK ((expires_at <= (created_at + '24:00:00'::interval))),
   constraint enroll_token_environment_id_fkey FOREIGN KEY (environment_id) REFERENCES environment(id),
   constraint enroll_token_flake_id_fkey FOREIGN KEY (flake_id) REFERENCES flake(id),
@@ -477,7 +478,8 @@ create table enroll_token (
   constraint enroll_token_pkey PRIMARY KEY (id),
   constraint enroll_token_public_key_check CHECK ((length(public_key) = 32)),
   constraint enroll_token_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id),
-  constraint enroll_token_used_by_system_id_fkey FOREIGN KEY (used_by_system_id) REFERENCES system(id)
+  constraint enroll_token_used_by_system_id_fkey FOREIGN KEY (used_by_system_id) REFERENCES system(id),
+  constraint enroll_token_used_or_revoked CHECK (((used_at IS NULL) OR (revoked_at IS NULL)))
 );
 alter table enroll_token enable row level security;
 alter table enroll_token force row level security;
@@ -486,6 +488,7 @@ create policy tenant on enroll_token for all to public using (tenant_id = ( SELE
 grant on enroll_token: select to cf_enroll; insert, select to cf_operators;
 grant on column used_at of enroll_token: update to cf_enroll;
 grant on column used_by_system_id of enroll_token: update to cf_enroll;
+grant on column revoked_at of enroll_token: update to cf_operators;
 
 create table environment (
   id text not null default new_id('env'::text),
@@ -1299,6 +1302,29 @@ create view derivation_statuses as
     display_order
    FROM ( VALUES (1,'pending'::text,'Known, not looked at yet'::text,false,false,10), (2,'queued'::text,'Waits for a place'::text,false,false,20), (3,'dry-run-pending'::text,'Waits for its evaluation'::text,false,false,30), (4,'dry-run-inprogress'::text,'Is being evaluated'::text,false,false,40), (5,'dry-run-complete'::text,'Evaluated'::text,false,true,50), (6,'dry-run-failed'::text,'Its evaluation failed'::text,true,false,51), (7,'build-pending'::text,'Waits for its build'::text,false,false,60), (8,'build-inprogress'::text,'Is being built'::text,false,false,70), (9,'in-progress'::text,'Under way'::text,false,false,75), (10,'build-complete'::text,'Built'::text,true,true,80), (11,'complete'::text,'Done'::text,true,true,90), (12,'build-failed'::text,'Its build failed'::text,true,false,81), (13,'failed'::text,'Failed'::text,true,false,91), (14,'cache-pushed'::text,'Built, and in the cache'::text,true,true,100)) s(id, name, description, is_terminal, is_success, display_order);
 grant on derivation_statuses: select to cf_dashboards;
+
+create view enroll_token_list with (security_invoker=true) as
+ SELECT t.id,
+    t.hostname_pattern AS hostname,
+    e.name AS environment,
+    f.name AS flake,
+        CASE
+            WHEN t.used_at IS NOT NULL THEN 'used'::text
+            WHEN t.revoked_at IS NOT NULL THEN 'revoked'::text
+            WHEN t.expires_at <= now() THEN 'expired'::text
+            ELSE 'open'::text
+        END AS state,
+    t.created_by,
+    t.created_at,
+    t.expires_at,
+    t.used_at,
+    s.hostname AS used_by,
+    t.revoked_at
+   FROM enroll_token t
+     LEFT JOIN environment e ON e.id = t.environment_id
+     LEFT JOIN flake f ON f.id = t.flake_id
+     LEFT JOIN system s ON s.id = t.used_by_system_id;
+grant on enroll_token_list: select to cf_operators;
 
 create view environment_list with (security_invoker=true) as
  SELECT id,

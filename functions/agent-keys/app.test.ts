@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { inTransaction, revokeEnrollToken } from '@crystal-forge/postgres'
 import {
   generateKeyPair,
   keyId,
@@ -167,6 +168,27 @@ describe('enrolment', () => {
       "select count(*)::int as systems from system where hostname like 'race-%'",
     )
     expect(rows).toEqual([{ systems: 1 }])
+  })
+
+  test('and the revocation of its token at once: one of the two happens, and never both', async () => {
+    for (let round = 0; round < 8; round++) {
+      const token = await makeToken(`either-${round}`)
+      const [{ status }, revoked] = await Promise.all([
+        call(keys.handler, enrolment(`either-${round}`, generateKeyPair(), token)),
+        inTransaction(database.admin, { tenant }, async (transaction) => {
+          const { rows } = await transaction.query<{ id: string }>(
+            'select id from enroll_token where key_id = $1',
+            [keyId(token.publicKey)],
+          )
+          return await revokeEnrollToken(transaction, rows[0]?.id ?? '')
+        }),
+      ])
+      expect([status, revoked.kind]).toEqual(revoked.kind === 'used' ? [201, 'used'] : [403, 'revoked'])
+      const { rows } = await database.admin.query('select from system where hostname = $1', [
+        `either-${round}`,
+      ])
+      expect(rows).toHaveLength(status === 201 ? 1 : 0)
+    }
   })
 
   test('of a host that has a key needs a token for exactly that host, and revokes the key', async () => {

@@ -64,6 +64,7 @@ function replyTo(enrolled: Enrolled, { keyId, at }: { keyId: string; at: Date })
 
 const TOKEN_REFUSED = {
   used: 'this token was used; ask for another one',
+  revoked: 'this token was revoked; ask for another one',
   expired: 'this token has expired; ask for another one',
   other_host: 'this token is for another host',
 } as const

@@ -10,6 +10,7 @@ import { cacheEndpoints } from './cache.ts'
 import type { Config } from './config.ts'
 import { deadLetterEndpoints } from './dead-letters.ts'
 import { driftEndpoints } from './drift.ts'
+import { enrollTokenEndpoints } from './enroll-tokens.ts'
 import { evidenceEndpoints } from './evidence.ts'
 import { flakeEndpoints } from './flakes.ts'
 import { type FleetContext, fleetEndpoints } from './fleet.ts'
@@ -45,6 +46,7 @@ export function app(
     ...fleetEndpoints(context),
     ...keyEndpoints(context),
     ...tokenEndpoints(context),
+    ...enrollTokenEndpoints(context),
     ...deadLetters.endpoints,
   }
   const relay = openRelay(config.relayQueue, log)

@@ -12,7 +12,7 @@ import { JOB_KINDS, line } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem, type Reply } from '../http-api.ts'
 import { type Context, change, type Endpoints, list, parameter, show, unknown } from '../operator-endpoint.ts'
-import { filter } from '../operator-query.ts'
+import { filter, yesNo } from '../operator-query.ts'
 import { NOTHING } from './systems.ts'
 
 /** Work of builders: what there is, why it waits, and how to start or stop it. */
@@ -65,4 +65,5 @@ const JOB_FILTERS = {
   kind: filter(z.enum(JOB_KINDS)),
   state: filter(z.enum(['queued', 'leased', 'succeeded', 'failed', 'cancelled'])),
   builder: filter(line(64)),
+  open: filter(yesNo),
 }

@@ -1,6 +1,7 @@
 -- The rows of the operator API: one view per list, columns named as the API names them.
 drop view if exists flake_list, hook_list, commit_list, evaluation_list, derivation_list, job_list, builder_list,
-  environment_list, cache_list, state_list, event_list, finding_list;
+  environment_list, cache_list, state_list, event_list, finding_list,
+  enroll_token_list;
 
 create or replace view flake_list with (security_invoker = true) as
 select f.id, f.name, f.repository_url as repo_url, f.source->>'kind' as source, f.branch, f.auto_poll, f.poll_interval_s,
@@ -96,3 +97,14 @@ join cve on cve.tenant_id = fnd.tenant_id and cve.id = fnd.cve_id
 left join environment env on env.id = s.environment_id
 left join flake fl on fl.id = s.flake_id
 where s.active;
+
+-- A token is open until it is used, taken back, or its time is over, whichever comes first.
+create or replace view enroll_token_list with (security_invoker = true) as
+select t.id, t.hostname_pattern as hostname, e.name as environment, f.name as flake,
+       case when t.used_at is not null then 'used' when t.revoked_at is not null then 'revoked'
+            when t.expires_at <= now() then 'expired' else 'open' end as state,
+       t.created_by, t.created_at, t.expires_at, t.used_at, s.hostname as used_by, t.revoked_at
+from enroll_token t
+left join environment e on e.id = t.environment_id
+left join flake f on f.id = t.flake_id
+left join system s on s.id = t.used_by_system_id;

@@ -6,12 +6,13 @@ grant select on
   enroll_token, system_state, system_current, heartbeat, deployment, approval, api_token, audit_event,
   system_drift, system_verdict, view_system_deployment_status, view_system_heartbeat_status, flake_list, hook_list, commit_list,
   evaluation_list, derivation_list, job_list, builder_list, environment_list, cache_list, state_list, event_list,
-  finding_list
+  finding_list, enroll_token_list
 to cf_operators;
 grant insert, update on environment, flake, hook, configuration, builder, builder_key, system, system_key, api_token, job
   to cf_operators;
 grant insert on enroll_token, outbox, evidence_object, audit_event, audit_pending to cf_operators;
 grant update (original_wire_until) on tenant to cf_operators;
+grant update (revoked_at) on enroll_token to cf_operators;
 grant update (state, error) on commit to cf_operators;
 grant update (state, error, failure_class) on derivation to cf_operators;
 grant update (outcome, ended_at, failure_class, message) on job_attempt to cf_operators;

@@ -1,7 +1,7 @@
 import { ROUTES } from '@crystal-forge/functions/routes.ts'
 import { generateKeyPair, keyId, parseSeed, publicKeyOfSeed, renderPublicKey } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { addTenant, addToken, type OperatorWorld, operatorWorld, path, rev } from './world.ts'
+import { type Answer, addTenant, addToken, type OperatorWorld, operatorWorld, path, rev } from './world.ts'
 
 let world: OperatorWorld
 const publicKey = (): string => renderPublicKey(generateKeyPair().publicKey)
@@ -433,6 +433,66 @@ describe('tokens', () => {
     ).toMatchObject({ status: 422 })
   })
 
+  test('enrolment tokens are listed by what became of them, and taken back until they are used', async () => {
+    const make = async (hostname: string): Promise<string> =>
+      (await world.api('POST', '/v1/enroll-tokens', { body: { hostname } })).body.id
+    const [open, used, late, back] = [
+      await make('edge-1'),
+      await make('edge-2'),
+      await make('edge-3'),
+      await make('edge-*'),
+    ]
+    await world.rows(
+      `update enroll_token set used_at = now(), used_by_system_id = (select id from system order by hostname limit 1) where id = $1`,
+      [used],
+    )
+    await world.rows(
+      `update enroll_token set created_at = now() - interval '2 hours', expires_at = now() - interval '1 hour' where id = $1`,
+      [late],
+    )
+    const before = (await events('token.revoked')).length
+    const revoke = (id: string): Promise<Answer> => world.api('POST', `/v1/enroll-tokens/${id}/revoke`)
+    expect(await revoke(back)).toMatchObject({
+      status: 200,
+      body: { id: back, state: 'revoked', revoked_at: expect.any(String) },
+    })
+    expect((await revoke(back)).status).toBe(200)
+    expect(await revoke(used)).toMatchObject({
+      status: 409,
+      body: { code: 'token_used', detail: expect.stringContaining('revoke the key of that host') },
+    })
+    expect(await revoke('enr_nope')).toMatchObject({ status: 404, body: { code: 'unknown_enroll_token' } })
+    const written = (await events('token.revoked')).slice(before)
+    expect(written, 'once for each revocation').toHaveLength(1)
+    expect(JSON.stringify(written)).toContain(back)
+    const states = async (query: string): Promise<string[]> =>
+      (await world.api('GET', `/v1/enroll-tokens?${query}`)).body.items.map(
+        (one: { id: string; state: string }) => `${one.id} ${one.state}`,
+      )
+    expect(await states('q=EDGE')).toEqual([
+      `${back} revoked`,
+      `${late} expired`,
+      `${used} used`,
+      `${open} open`,
+    ])
+    for (const [id, state] of [
+      [open, 'open'],
+      [used, 'used'],
+      [late, 'expired'],
+      [back, 'revoked'],
+    ])
+      expect(await states(`q=edge&state=${state}`)).toEqual([`${id} ${state}`])
+    const first = await world.api('GET', '/v1/enroll-tokens?q=edge&limit=1')
+    expect(await states(`q=edge&limit=2&cursor=${first.body.next_cursor}`)).toEqual([
+      `${late} expired`,
+      `${used} used`,
+    ])
+    await expect(
+      world.rows('update enroll_token set revoked_at = now() where id = $1', [used]),
+      'the database knows it as well',
+    ).rejects.toThrow(/enroll_token_used_or_revoked/)
+  })
+
   test('every route asks for its role', async () => {
     for (const { key, role } of ROUTES.filter((route) => route.caller === 'operator')) {
       const [method = '', template = ''] = key.split(' ')
@@ -457,7 +517,16 @@ describe('tokens', () => {
   test('a token of another tenant sees nothing of this one', async () => {
     const other = await addTenant(world.database, 'three')
     const token = await addToken(world.database, other, 'admin')
-    for (const list of ['systems', 'flakes', 'events', 'tokens', 'jobs', 'environments', 'hooks']) {
+    for (const list of [
+      'systems',
+      'flakes',
+      'events',
+      'tokens',
+      'enroll-tokens',
+      'jobs',
+      'environments',
+      'hooks',
+    ]) {
       const response = await fetch(`${world.url}/v1/${list}`, {
         headers: { authorization: `Bearer ${token}` },
       })

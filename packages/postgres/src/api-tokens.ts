@@ -81,28 +81,3 @@ export async function revokeApiToken(
 ): Promise<(TokenListRow & { fresh: boolean }) | null> {
   return (await transaction.query<TokenListRow & { fresh: boolean }>(REVOKE, [id])).rows[0] ?? null
 }
-
-const CREATE_ENROLL = `
-insert into enroll_token (tenant_id, key_id, public_key, hostname_pattern, environment_id, flake_id, created_by, expires_at)
-values (cf_tenant(), $1, $2, $3, (select id from environment where name = $4), (select id from flake where name = $5 and active), $6, $7)
-returning id, expires_at`
-
-/** Stores the public half of a one-time token. The caller has checked that environment and flake exist. */
-export async function createEnrollToken(
-  transaction: Database,
-  token: {
-    readonly keyId: string
-    readonly publicKey: Uint8Array
-    readonly hostnamePattern: string
-    readonly environment: string | null
-    readonly flake: string | null
-    readonly createdBy: string
-    readonly expiresAt: Date
-  },
-): Promise<{ id: string; expires_at: Date }> {
-  const { keyId, publicKey, hostnamePattern, environment, flake, createdBy, expiresAt } = token
-  const values = [keyId, Buffer.from(publicKey), hostnamePattern, environment, flake, createdBy, expiresAt]
-  const [row] = (await transaction.query<{ id: string; expires_at: Date }>(CREATE_ENROLL, values)).rows
-  if (row === undefined) throw new Error('the enrolment token was not stored')
-  return row
-}

@@ -345,9 +345,24 @@ export interface EnrollToken {
   id: Generated<string>;
   key_id: string;
   public_key: Buffer;
+  revoked_at: Timestamp | null;
   tenant_id: string;
   used_at: Timestamp | null;
   used_by_system_id: string | null;
+}
+
+export interface EnrollTokenList {
+  created_at: Timestamp | null;
+  created_by: string | null;
+  environment: string | null;
+  expires_at: Timestamp | null;
+  flake: string | null;
+  hostname: string | null;
+  id: string | null;
+  revoked_at: Timestamp | null;
+  state: string | null;
+  used_at: Timestamp | null;
+  used_by: string | null;
 }
 
 export interface Environment {
@@ -1232,6 +1247,7 @@ export interface DB {
   derivation_status: DerivationStatus;
   derivation_statuses: DerivationStatuses;
   enroll_token: EnrollToken;
+  enroll_token_list: EnrollTokenList;
   environment: Environment;
   environment_list: EnvironmentList;
   evaluation: Evaluation;

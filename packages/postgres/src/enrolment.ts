@@ -19,7 +19,8 @@ select id, tenant_id, key_id, public_key, hostname_pattern from find_enroll_toke
 
 /** Locked, so that of two requests with one token the second sees what the first did. */
 const LOCK_TOKEN = `
-select t.used_at is not null as used, t.expires_at <= $2 as expired, t.environment_id, t.flake_id, t.used_by_system_id,
+select t.used_at is not null as used, t.revoked_at is not null as revoked, t.expires_at <= $2 as expired,
+       t.environment_id, t.flake_id, t.used_by_system_id,
        (select k.key_id from system_key k where k.system_id = t.used_by_system_id and k.status = 'active' and k.key_id = $3
         and k.hostname = $4) as made_key
 from enroll_token t where t.id = $1 for update`
@@ -54,6 +55,7 @@ type TokenRow = {
 }
 type LockedToken = {
   used: boolean
+  revoked: boolean
   expired: boolean
   environment_id: string | null
   flake_id: string | null
@@ -104,6 +106,7 @@ async function enrol(session: Database, enrolment: Enrolment): Promise<Enrolled>
       ? { kind: 'enrolled_before', system: locked.used_by_system_id }
       : { kind: 'token_refused', because: 'used' }
   }
+  if (locked.revoked) return { kind: 'token_refused', because: 'revoked' }
   if (locked.expired) return { kind: 'token_refused', because: 'expired' }
   const system = await ensureSystem(session, enrolment, locked)
   if (!system.active) return { kind: 'system_inactive' }

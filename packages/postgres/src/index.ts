@@ -2,7 +2,6 @@ export { agentReports } from './agent-reports.ts'
 export {
   type ApiToken,
   createApiToken,
-  createEnrollToken,
   findApiToken,
   listApiTokens,
   type Role,
@@ -40,6 +39,15 @@ export {
   readClosure,
   showDrift,
 } from './drift.ts'
+export {
+  createEnrollToken,
+  ENROLL_TOKEN_STATES,
+  type EnrollTokenFilter,
+  type EnrollTokenRevoked,
+  type EnrollTokenRow,
+  listEnrollTokens,
+  revokeEnrollToken,
+} from './enroll-tokens.ts'
 export { enrolments, findEnrolToken } from './enrolment.ts'
 export { type EventRow, listEvents } from './events.ts'
 export { type FindingFilter, type FindingRow, listFindings, type ScanCoverage } from './findings.ts'

@@ -199,15 +199,18 @@ export type JobFilter = {
   readonly kind: string | null
   readonly state: string | null
   readonly builder: string | null
+  /** Those that wait or run, or those that are over. */
+  readonly open: boolean | null
 }
 
 const JOBS = `
 select * from job_list
 where ($3::text is null or kind = $3) and ($4::text is null or state = $4) and ($5::text is null or builder = $5)
+  and ($6::boolean is null or (state in ('queued', 'leased')) = $6)
   ${NEWEST}`
 
 export async function listJobs(database: Database, filter: JobFilter, page: Page): Promise<Listed<JobRow>> {
-  const filters = [filter.kind, filter.state, filter.builder]
+  const filters = [filter.kind, filter.state, filter.builder, filter.open]
   return await readPage<JobRow>(database, { text: JOBS, filters, key: byId }, page)
 }
 

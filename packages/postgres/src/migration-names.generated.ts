@@ -13,4 +13,5 @@ export const MIGRATION_NAMES: readonly string[] = [
   '0011_one_owner_per_key.sql',
   '0012_dashboards.sql',
   '0013_rare_rows.sql',
+  '0014_enroll_token_revocation.sql',
 ]

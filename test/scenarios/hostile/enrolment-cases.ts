@@ -9,6 +9,7 @@ export function enrolmentCases(): readonly HostileCase[] {
     ...cases('enrolment', [
       ['a token that was used', enrol('used', 'enrolled-1'), 403, 'token_refused', 'was used'],
       ['a token that has expired', enrol('expired', 'late-1'), 403, 'token_refused', 'has expired'],
+      ['a token that was taken back', enrol('revoked', 'taken-back-1'), 403, 'token_refused', 'was revoked'],
       ['a token for another host', enrol('otherHost', 'new-1'), 403, 'token_refused', 'another host'],
       ['a token that nobody made', (w) => w.send(enrolment(w, { boot: NOBODY })), 401, 'signature_refused'],
       [

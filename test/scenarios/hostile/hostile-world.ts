@@ -27,7 +27,7 @@ export type HostileWorld = {
     Record<'viewer' | 'operator' | 'approver' | 'revoked' | 'expired' | 'garbled', string>
   >
   /** `unused` is for any host. */
-  readonly enrol: Readonly<Record<'unused' | 'used' | 'expired' | 'otherHost', SecretSeed>>
+  readonly enrol: Readonly<Record<'unused' | 'used' | 'expired' | 'revoked' | 'otherHost', SecretSeed>>
   readonly hookPath: string
   readonly hookSecret: string
   /** A delivery that was accepted. */
@@ -303,7 +303,11 @@ async function issueTokens({
     otherHost: await makeEnrol('other-1'),
     used: await makeEnrol('enrolled-1'),
     expired: await makeEnrol('late-1'),
+    revoked: await makeEnrol('taken-back-1'),
   }
+  const open = await operator('GET', '/v1/enroll-tokens?q=taken-back-1')
+  const [takenBack] = open.body['items'] as { id: string }[]
+  await must(200, operator('POST', `/v1/enroll-tokens/${takenBack?.id}/revoke`, { body: {} }))
   const fresh = makeIdentity('enrolled-1')
   const enrolment = { v: 1, hostname: fresh.name, public_key: fresh.publicKey }
   const how = {

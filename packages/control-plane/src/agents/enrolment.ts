@@ -30,7 +30,7 @@ export type Enrolled =
   /** The same host, key and token before: the answer got lost. */
   | { readonly kind: 'enrolled_before'; readonly system: string }
   | { readonly kind: 'replayed' }
-  | { readonly kind: 'token_refused'; readonly because: 'used' | 'expired' | 'other_host' }
+  | { readonly kind: 'token_refused'; readonly because: 'used' | 'revoked' | 'expired' | 'other_host' }
   /** The key belongs to somebody already, active or revoked. */
   | { readonly kind: 'key_in_use' }
   /** The host has an active key; only a token for exactly this host replaces it. */
