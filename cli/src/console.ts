@@ -8,6 +8,8 @@ export type Console = {
   /** Writes a line to standard output or standard error. */
   out(line: string): void
   err(line: string): void
+  /** Ends after so many milliseconds. */
+  sleep(ms: number): Promise<void>
   /** Asks a person and gives the answer, or null when nobody can be asked. */
   ask(question: string): Promise<string | null>
 }

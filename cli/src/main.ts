@@ -1,6 +1,7 @@
 import { homedir, hostname } from 'node:os'
 import process from 'node:process'
 import { createInterface } from 'node:readline/promises'
+import { setTimeout } from 'node:timers/promises'
 import type { Console } from './console.ts'
 import { run } from './run.ts'
 
@@ -12,6 +13,7 @@ const own: Console = {
   fetch,
   out: (line) => process.stdout.write(`${line}\n`),
   err: (line) => process.stderr.write(`${line}\n`),
+  sleep: (ms) => setTimeout(ms),
   ask: async (question) => {
     if (!process.stdin.isTTY) return null
     const lines = createInterface({ input: process.stdin, output: process.stderr })

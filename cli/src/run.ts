@@ -148,4 +148,4 @@ EXIT CODES
   3   what was named does not exist
   4   there is no token, or it may not do this
   5   the server could not be reached
-  10  cf drift --exit-code: not every host is up to date`
+  10  cf drift --exit-code, cf watch --exit-code: not every host is up to date`

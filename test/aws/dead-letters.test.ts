@@ -73,6 +73,7 @@ async function cf(...argv: string[]): Promise<string> {
     fetch,
     out: (line) => out.push(line),
     err: (line) => out.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
   expect([await run(argv, console), out]).toEqual([0, out])

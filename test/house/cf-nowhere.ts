@@ -12,6 +12,7 @@ export async function cfNowhere(argv: readonly string[]): Promise<{ code: number
     fetch,
     out: (line) => out.push(line),
     err: (line) => out.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
   return { code: await run(argv, console), out: out.join('\n') }

@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { generateKeyPair, renderPublicKey } from '@crystal-forge/protocol'
+import { generateKeyPair, keyId, renderPublicKey } from '@crystal-forge/protocol'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Console } from '../../cli/src/console.ts'
 import { run } from '../../cli/src/run.ts'
@@ -25,6 +25,7 @@ async function cf(argv: readonly string[], env: Record<string, string | undefine
     fetch,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
   const code = await run(argv, console)
@@ -241,6 +242,38 @@ describe('lists and verdicts', () => {
     })
     expect((await cf(['job', 'retry', id])).out).toMatch(/^queued again as job_/)
     expect((await cf(['why-waiting', 'job_nope'])).code).toBe(3)
+    const again = JSON.parse((await cf(['jobs', '--open', 'true', '--kind', 'build', '--json'])).out).items
+    expect(again.map((job: { state: string }) => job.state)).toEqual(again.map(() => 'queued'))
+    expect(again.map((job: { id: string }) => job.id)).not.toContain(id)
+    expect((await cf(['jobs', '--open', 'false', '--kind', 'build'])).out).toContain(id)
+  })
+
+  test('a job is shown with its attempts and the end of its log, which cannot steer the terminal', async () => {
+    const id = JSON.parse((await cf(['jobs', '--kind', 'build', '--open', 'true', '--json'])).out).items[0].id
+    expect((await cf(['job', 'show', id])).out).toContain(
+      'no builder has taken it yet: cf why-waiting says why',
+    )
+    await world.rows(
+      `insert into job_attempt (tenant_id, job_id, fence, attempt, builder_id, outcome, failure_class, message, started_at, ended_at)
+       select j.tenant_id, j.id, nextval('job_fence'), 1, b.id, 'failed', 'build', 'builder failed with exit code 2', now(), now()
+       from job j, builder b where j.id = $1 and b.name = 'builder-1' and b.tenant_id = j.tenant_id`,
+      [id],
+    )
+    await world.rows(`update job set log_tail = E'make: *** [all]\\x1b[2J Error 2' where id = $1`, [id])
+    const { out, code } = await cf(['job', 'show', id])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^ATTEMPT +FENCE +BUILDER +BEGAN +ENDED +OUTCOME +MESSAGE$/m)
+    expect(out).toMatch(/ builder-1 .* failed +builder failed with exit code 2/)
+    expect(out).toContain('the end of its log:\nmake: *** [all]·[2J Error 2')
+    expect((await cf(['job', 'show', 'job_nope'])).code).toBe(3)
+  })
+
+  test('a flake is looked at without a webhook, once', async () => {
+    const poll = (): Promise<Ran> => cf(['flake', 'poll', 'fleet'])
+    const first = await poll()
+    expect(first.out).toMatch(/^job_[0-9a-f]{32} (asks the forge|was about to ask already)$/)
+    expect((await poll()).out).toBe(`${first.out.split(' ')[0]} was about to ask already`)
+    expect((await cf(['flake', 'poll', 'nope'])).code).toBe(3)
   })
 })
 
@@ -281,6 +314,64 @@ describe('tokens', () => {
     const refused = await cf(['enroll-token', 'create', '--host', 'x', '--out', `${out}2`, '--flake', 'nope'])
     expect(refused.code).toBe(2)
     await expect(stat(`${out}2`)).rejects.toThrow()
+  })
+
+  test('an enrolment token that nobody has used is found and taken back', async () => {
+    const out = join(directory, 'taken-back')
+    const made = await cf(['enroll-token', 'create', '--host', 'lab-*', '--out', out, '--json'])
+    const { id } = JSON.parse(made.out)
+    const listed = await cf(['enroll-token', 'list', '--state', 'open', '--q', 'lab'])
+    expect(listed.out.split('\n')).toEqual([
+      expect.stringMatching(/^TOKEN +ENROLS +STATE/),
+      expect.stringMatching(new RegExp(`^${id} +lab-\\* +open`)),
+    ])
+    expect((await cf(['enroll-token', 'revoke', id])).out).toBe(`${id} (for lab-*) is revoked`)
+    expect((await cf(['enroll-token', 'list', '--state', 'open', '--q', 'lab'])).out).toBe('none')
+    expect((await cf(['enroll-token', 'revoke', 'enr_nope'])).code).toBe(3)
+    const token = (await readFile(out, 'utf8')).trim()
+    const mistaken = await cf(['enroll-token', 'revoke', token])
+    expect(mistaken).toMatchObject({ code: 2, err: expect.stringContaining('cf enroll-token list') })
+    expect(mistaken.err).not.toContain(token)
+  })
+
+  test('a key of a host is revoked by its id, with or without its prefix, and the reason is kept', async () => {
+    const { publicKey } = generateKeyPair()
+    const id = keyId(publicKey)
+    const added = await world.api('POST', '/v1/systems/web-1/keys', {
+      body: { public_key: renderPublicKey(publicKey) },
+    })
+    expect(added.status).toBe(201)
+    expect(await cf(['key', 'revoke', id, '--because', 'the disk was stolen'])).toMatchObject({
+      code: 0,
+      out: `${id} of system web-1 is revoked`,
+    })
+    expect((await cf(['key', 'revoke', id.replace('ed25519:', '')])).code).toBe(0)
+    expect((await cf(['events', '--type', 'key.revoked', '--limit', '1'])).out).toContain(
+      'because=the disk was stolen',
+    )
+    expect((await cf(['key', 'revoke', 'web-1'])).code).toBe(2)
+    expect((await cf(['key', 'revoke', `ed25519:${'A'.repeat(43)}`])).code).toBe(3)
+  })
+
+  test('the wire of 0.2.x is opened for some hosts until a date, and closed', async () => {
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10)
+    expect(await cf(['original-wire', 'open', '--until', tomorrow, '--hosts', 'web-1'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^the original's wire is open until /),
+    })
+    expect(await cf(['original-wire', 'open', '--until', tomorrow, '--hosts', 'web-1,nope'])).toMatchObject({
+      code: 3,
+    })
+    expect(await cf(['original-wire', 'open', '--until', '2001-01-01'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('within the next year'),
+    })
+    expect((await cf(['original-wire', 'close'])).out).toMatch(/^the original's wire is closed: /)
+  })
+
+  test('an event says who did what', async () => {
+    const { out } = await cf(['events', '--type', 'token.revoked', '--limit', '1'])
+    expect(out).toMatch(/token\.revoked +operator admin of a test +enrols=lab-\* revoked=enr_/)
   })
 })
 

@@ -31,6 +31,7 @@ function consoleOf(role: keyof OperatorWorld['tokens'], out: string[], err: stri
     fetch,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
 }

@@ -97,6 +97,7 @@ async function cf(argv: readonly string[], token = 'token'): Promise<{ code: num
     fetch,
     out: (line) => out.push(line),
     err: (line) => out.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
   return { code: await run(argv, console), out: out.join('\n') }

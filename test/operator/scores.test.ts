@@ -61,6 +61,7 @@ async function cf(argv: readonly string[]): Promise<{ code: number; out: string;
     fetch,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
+    sleep: async () => {},
     ask: async () => null,
   }
   return { code: await run(argv, console), out: out.join('\n'), err: err.join('\n') }

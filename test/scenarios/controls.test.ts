@@ -74,6 +74,7 @@ async function exported(): Promise<Map<string, { status: string; details: string
     fetch,
     out: (line) => said.push(line),
     err: (line) => said.push(line),
+    sleep: async () => {},
     ask: async () => null,
   })
   expect([code, said.join('\n')]).toEqual([0, expect.stringContaining('sha256')])

@@ -25,6 +25,7 @@ function answering(answer: string | null): Console {
     fetch,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
+    sleep: async () => {},
     ask: async () => answer,
   }
 }

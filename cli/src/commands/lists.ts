@@ -2,6 +2,7 @@ import { type ArgsDef, defineCommand, type SubCommandsDef } from 'citty'
 import { apiOf, type Query, type Row, readList } from '../api.ts'
 import { findConnection } from '../connection.ts'
 import type { Console } from '../console.ts'
+import { actorOf, detailOf } from '../event-text.ts'
 import { CommandError, EXIT, type ExitCode } from '../exit.ts'
 import { renderTable } from '../table.ts'
 import { CONNECTION_ARGUMENTS } from './shared-arguments.ts'
@@ -89,6 +90,7 @@ const LISTS: readonly ListDefinition[] = [
       ['HEALTH', 'health'],
       ['VERDICT', 'verdict'],
       ['SEEN', 'seen_at'],
+      ['ASSURANCE', 'assurance'],
     ],
     filters: {
       flake: 'Hosts that follow it',
@@ -165,6 +167,7 @@ const LISTS: readonly ListDefinition[] = [
     filters: {
       kind: 'resolve, evaluate, build, scan',
       state: 'queued, leased, succeeded, failed, cancelled',
+      open: 'true: those that wait or run; false: those that are over',
       builder: 'Name of a builder',
     },
   },
@@ -211,7 +214,8 @@ const LISTS: readonly ListDefinition[] = [
       ['EVENT', 'id'],
       ['AT', 'created_at'],
       ['TYPE', 'type'],
-      ['BODY', 'body'],
+      ['BY', (row) => actorOf(row['body'])],
+      ['WHAT', (row) => detailOf(row['body'])],
     ],
     filters: { type: 'For example config.changed', since: 'RFC 3339 time' },
   },

@@ -8,16 +8,20 @@ import { dlqCommand } from './dlq.ts'
 import { driftCommand } from './drift.ts'
 import { enrollTokenCommand } from './enroll-token.ts'
 import { exportCommand } from './export.ts'
+import { flakeCommand } from './flake.ts'
 import { importCommand } from './import.ts'
 import { jobCommand } from './job.ts'
+import { keyCommand } from './key.ts'
 import { keygenCommand } from './keygen.ts'
 import { listCommands } from './lists.ts'
+import { originalWireCommand } from './original-wire.ts'
 import { scoreCommand } from './score.ts'
 import { statusCommand } from './status.ts'
 import { systemCommand } from './system.ts'
 import { tokenCommand } from './token.ts'
 import { verifyExportCommand } from './verify-export.ts'
 import { waiverCommand } from './waiver.ts'
+import { watchCommand } from './watch.ts'
 import { whyWaitingCommand } from './why-waiting.ts'
 
 /** Every command of `cf`. */
@@ -34,11 +38,15 @@ export function rootCommand(console: Console): CommandDef {
     waiver: waiverCommand(console),
     attestation: attestationCommand(console),
     system: systemCommand(console),
+    watch: watchCommand(console),
     'why-waiting': whyWaitingCommand(console),
     job: jobCommand(console),
+    flake: flakeCommand(console),
     dlq: dlqCommand(console),
     token: tokenCommand(console),
     'enroll-token': enrollTokenCommand(console),
+    key: keyCommand(console),
+    'original-wire': originalWireCommand(console),
     keygen: keygenCommand(console),
     status: statusCommand(console),
   }
