@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeBase64 } from './base64.ts'
 import { signEd25519 } from './ed25519-sign.ts'
@@ -72,6 +73,26 @@ describe("a report over the original's wire", () => {
 
   it('is taken when the last one is earlier by a microsecond', () => {
     expect(verify(BODY, { ...KEY, lastTimestampMicros: 1795375800123455 })).toMatchObject({ ok: true })
+  })
+
+  it('is taken once and never out of order, whatever comes in which order', () => {
+    const offset = fc.integer({ min: -400, max: 400 })
+    fc.assert(
+      fc.property(fc.array(offset, { maxLength: 12 }), (offsets) => {
+        let key = KEY
+        let highest = Number.NEGATIVE_INFINITY
+        for (const seconds of offsets) {
+          const timestamp = new Date(NOW.getTime() + seconds * 1000).toISOString()
+          const answer = verify({ ...BODY, timestamp }, key)
+          const code = Math.abs(seconds) > 300 ? 'clock_skew' : seconds <= highest ? 'replayed' : 'accepted'
+          expect(answer.ok ? 'accepted' : answer.code).toBe(code)
+          if (!answer.ok) continue
+          highest = seconds
+          key = { ...key, lastTimestampMicros: answer.report.timestampMicros }
+        }
+      }),
+      { numRuns: 50 },
+    )
   })
 
   it('is refused while the tenant has not switched it on', () => {

@@ -166,6 +166,8 @@ function checkedPath(text: string, path: string): string {
   for (const part of parts) {
     if (!SEGMENT.test(part)) throw refused(text, `"${part}" is not the name of an owner or a repository`)
   }
+  // Forges take the ending off once as well, so the URL without it would name another repository.
+  if (parts.at(-1)?.endsWith('.git')) throw refused(text, 'the name of a repository does not end in .git')
   return parts.join('/')
 }
 

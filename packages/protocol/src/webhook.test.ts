@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Fields } from './http-signature/message.ts'
 import { parsePush } from './push-payload.ts'
@@ -41,6 +42,13 @@ describe.each(HEX_FORMS)('a delivery of %s', (provider, signature, prefix, deliv
     ['with a longer signature', [[signature, `${prefix + HEX}00`]], 'malformed_signature'],
     ['with letters that are no hex', [[signature, `${prefix}${'z'.repeat(64)}`]], 'malformed_signature'],
     ['with another prefix', [[signature, `sha1=${HEX}`]], 'malformed_signature'],
+    ['with hex in capitals', [[signature, prefix + HEX.toUpperCase()]], 'malformed_signature'],
+    [
+      'with base64',
+      [[signature, prefix + Buffer.from(HEX, 'hex').toString('base64')]],
+      'malformed_signature',
+    ],
+    ['with the scheme of another forge alone', [['X-Gitlab-Token', SECRET]], 'unsigned'],
     [
       'with two signatures',
       [
@@ -62,6 +70,31 @@ describe.each(HEX_FORMS)('a delivery of %s', (provider, signature, prefix, deliv
     })
     expect(check(provider, fields, [])).toMatchObject({ code: 'no_secret' })
     expect(check(provider, fields, [''])).toMatchObject({ code: 'no_secret' })
+  })
+})
+
+describe('a delivery of any forge', () => {
+  it('is taken for every body and secret that it was signed with, and refused once a bit of either changes', () => {
+    const forge = fc.constantFrom(...HEX_FORMS)
+    const secret = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(
+        forge,
+        secret,
+        fc.uint8Array({ minLength: 1, maxLength: 64 }),
+        fc.nat(),
+        ([provider, header, prefix], key, body, place) => {
+          const hex = createHmac('sha256', key).update(body).digest('hex')
+          const fields: Fields = [[header, prefix + hex]]
+          const taken = (secrets: readonly string[], bytes: Uint8Array) =>
+            verifyDelivery({ provider, secrets, fields, body: bytes, now: NOW }).ok
+          expect(taken([key], body)).toBe(true)
+          expect(taken([`${key}x`], body)).toBe(false)
+          const flipped = body.map((byte, at) => (at === place % body.length ? byte ^ 1 : byte))
+          expect(taken([key], flipped)).toBe(false)
+        },
+      ),
+    )
   })
 })
 
