@@ -382,6 +382,20 @@ describe('values', () => {
     await home[Symbol.asyncDispose]()
   })
 
+  it('of a file in which keys begin that never end, before one that does', async () => {
+    const home = await preparedTree()
+    await home.write('etc/passwd', 'root:x:0:0::/root:/bin/sh\n')
+    const begins = ['EC', 'RSA', 'EC']
+      .map((kind) => `-----BEGIN ${kind} PRIVATE KEY-----\n`.repeat(500))
+      .join('')
+    const key = '-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n'
+    await home.write('root/.ssh/endless', begins)
+    await home.write('root/.ssh/key', begins + key)
+    const found = await COLLECTORS['private-keys']?.(hostOf(home), {})
+    expect(found).toEqual({ withoutPassphrase: ['/root/.ssh/key'] })
+    await home[Symbol.asyncDispose]()
+  })
+
   /** PROTOCOL.key of OpenSSH: the magic with its NUL, then the name of the cipher as a string. */
   function openssh(cipher: string): string {
     const length = Buffer.alloc(4)

@@ -48,14 +48,28 @@ async function isOpenKey(host: Host, file: string): Promise<boolean> {
 
 /** OpenSSH names its cipher, PKCS#8 says so in its label, the older form of PEM in a header. */
 export function opensWithoutPassphrase(text: string): boolean {
-  const [, label, content = ''] =
-    /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----([\s\S]*?)-----END \1-----/.exec(text) ?? []
-  if (label === undefined || label === 'ENCRYPTED PRIVATE KEY') return false
+  const block = firstBlock(text)
+  if (block === null || block.label === 'ENCRYPTED PRIVATE KEY') return false
+  const { label, content } = block
   if (label !== 'OPENSSH PRIVATE KEY') return !/^Proc-Type:.*ENCRYPTED/m.test(content)
   const bytes = Buffer.from(content.replace(/\s+/g, ''), 'base64')
   const length = bytes.length >= 19 ? bytes.readUInt32BE(15) : 0
   return bytes.subarray(19, 19 + length).toString('latin1') === 'none'
 }
 
+/** The first block of a private key that ends. A label whose end was not found is not looked for again: the files are anybody's. */
+function firstBlock(text: string): { readonly label: string; readonly content: string } | null {
+  const endless = new Set<string>()
+  for (const { 0: begin, 1: label = '', index } of text.matchAll(BEGIN)) {
+    if (endless.has(label)) continue
+    const start = index + begin.length
+    const end = text.indexOf(`-----END ${label}-----`, start)
+    if (end >= 0) return { label, content: text.slice(start, end) }
+    endless.add(label)
+  }
+  return null
+}
+
+const BEGIN = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----/g
 const KEY_BYTES_MAX = 64 * 1024
 const FILES_MAX = 500

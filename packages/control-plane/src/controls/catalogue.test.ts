@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { catalogueRule } from '@crystal-forge/protocol'
+import { catalogueRule, type Normaliser } from '@crystal-forge/protocol'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { type Catalogue, catalogueSha256, readCatalogue } from './catalogue.ts'
+import type { Json } from './json-value.ts'
 import { judge } from './judge.ts'
 
 const folder = fileURLToPath(new URL('../../../../catalogue', import.meta.url))
@@ -151,6 +152,18 @@ describe('the operators', () => {
       expect(judge({ op, actual, expected, arg, normalise }).kind).toBe(verdict)
     },
   )
+
+  it.each<[string, Json, readonly Normaliser[]]>([
+    ['slashes', [`-w ${'/'.repeat(1_000_000)}x`], ['audit-rule']],
+    ['numbers of comments', [`a ${'#'.repeat(1_000_000)}\u2028x`], ['pam']],
+    ['names of modules', [`a b ${'c'.repeat(1_000_000)} \u2028x`], ['pam-module']],
+    ['keys', `${'k'.repeat(1_000_000)} \u2028x`, ['kv']],
+    ['digits', `${'1'.repeat(1_000_000)}x`, ['seconds', 'int']],
+    ['spaces', `a${' \t'.repeat(500_000)}\u2028x`, ['text']],
+  ])('take as many %s as a message of a host can hold', (_, actual, normalise) => {
+    // What tries each place again would need an hour, for one host whose root is hostile.
+    expect(judge({ op: 'contains', actual, expected: ['x'], arg: 'k', normalise }).kind).not.toBe('true')
+  })
 
   it('know no unit of time that every object has', () => {
     const asked = {

@@ -142,9 +142,9 @@ function keyValue(value: Json, arg: string | undefined): Normalised {
   let found: string | undefined
   for (const line of lines.value) {
     if (typeof line !== 'string' || /^[;[]/.test(line)) continue
-    const [, key, rest] = (line.includes('=') ? /^([^=]*)=(.*)$/ : /^([^ ]*)(.*)$/).exec(line) ?? []
-    if (key !== undefined && rest !== undefined && fold(key) === arg)
-      found = fold(rest).replace(/^"(.*)"$/, '$1')
+    const sign = line.indexOf(line.includes('=') ? '=' : ' ')
+    const key = sign < 0 ? line : line.slice(0, sign)
+    if (fold(key) === arg) found = sign < 0 ? '' : fold(line.slice(sign + 1)).replace(/^"(.*)"$/s, '$1')
   }
   return found === undefined ? no(`the key ${arg} is not set`) : ok(found)
 }
@@ -181,11 +181,12 @@ type PamLine = {
 }
 
 function parsePamLine(line: string): PamLine | null {
+  const comment = line.indexOf('#')
   const [, type, control, module, rest = ''] =
-    /^([^ ]+) (\[[^\]]*\]|[^ ]+) ([^ ]+)(.*)$/.exec(fold(line.replace(/#.*$/, ''))) ?? []
+    /^([^ ]+) (\[[^\]]*\]|[^ ]+) ([^ ]+)(.*)$/s.exec(fold(comment < 0 ? line : line.slice(0, comment))) ?? []
   if (type === undefined || control === undefined || module === undefined) return null
   const args = rest.split(' ').filter((argument) => argument !== '')
-  return { type, control, module: module.replace(/^.*\//, ''), args: args.sort(byBytes) }
+  return { type, control, module: module.slice(module.lastIndexOf('/') + 1), args: args.sort(byBytes) }
 }
 
 /** Keys are ignored; syscalls, fields and permissions are put in order. */
@@ -213,9 +214,15 @@ const TAKES_A_WORD: ReadonlySet<string> = new Set(['-a', '-A', '-w', '-p', '-k',
 
 function auditWord(option: string, word: string): string {
   if (option === '-a' || option === '-A') return word.split(',').sort(byBytes).join(',')
-  if (option === '-w') return word.length > 1 ? word.replace(/\/+$/, '') : word
+  if (option === '-w') return word.length > 1 ? withoutSlashes(word) : word
   if (option === '-p') return [...word].sort(byBytes).join('')
   return word.replace(/^([a-z]*uid)(!?=)(-1|4294967295)$/, '$1$2unset')
+}
+
+function withoutSlashes(path: string): string {
+  let end = path.length
+  while (path.endsWith('/', end)) end -= 1
+  return path.slice(0, end)
 }
 
 const isList = (value: Json): value is readonly Json[] => Array.isArray(value)
