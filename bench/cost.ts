@@ -28,7 +28,7 @@ import { type ScriptedCommit, scriptedBuilder } from './scripted-builder.ts'
 
 /** What is assumed of a fleet, because no measurement here can say it. Everything else is counted. */
 export const ASSUMED = {
-  reportEveryS: 300,
+  reportEveryS: 600,
   commitsPerMonth: 300,
   /** Share of the hosts that a commit changes; each of them reports its new state once. */
   changedShare: 0.1,
@@ -37,9 +37,12 @@ export const ASSUMED = {
   lanesPerBuilder: 5,
   /** Most commits rebuild little, an update of nixpkgs a lot. */
   newNarGbPerMonth: 14,
-  narKeptMonths: 3,
+  newNarsPerCommit: 50,
+  /** Nothing deletes NARs. The cheaper tiers begin after a month and after three without a read. */
+  narKeptMonths: 12,
   historyKeptMonths: 12,
-  logBytesPerRequest: 900,
+  /** `backupDays`: the log of the database is kept as long, as it was written. */
+  backupDays: 35,
   /** A function with 512 MiB has a third of a processor; a measured millisecond here takes this much longer there. */
   slowerInLambda: 3,
   lambdaGb: 0.5,
@@ -76,11 +79,33 @@ const priceTable = z.object({
   date: z.string(),
   region: z.string(),
   perUnit: z.record(
-    z.enum(['httpApiRequest', 'lambdaRequest', 'lambdaArmGbSecond', 'sqsRequest', 's3Put', 's3Get', 'logGb']),
+    z.enum([
+      'httpApiRequest',
+      'lambdaRequest',
+      'lambdaArmGbSecond',
+      'sqsRequest',
+      's3Put',
+      's3Get',
+      's3TierTransition',
+      'logGb',
+    ]),
     z.number(),
   ),
+  /** What an account has for nothing in every month, not only in its first year, if nothing else in it takes it. */
+  freeEachMonth: z.object({
+    lambdaRequests: z.number(),
+    lambdaGbSeconds: z.number(),
+    sqsRequests: z.number(),
+    logGb: z.number(),
+    alarms: z.number(),
+    customMetrics: z.number(),
+    dashboards: z.number(),
+  }),
   perMonth: z.object({
     s3Gb: z.number(),
+    s3InfrequentGb: z.number(),
+    s3ArchiveInstantGb: z.number(),
+    s3TieredObject: z.number(),
     rdsGp3Gb: z.number(),
     rdsBackupGb: z.number(),
     kmsKey: z.number(),
@@ -101,21 +126,47 @@ async function readPrices(): Promise<Prices> {
 }
 
 type Fixed = Readonly<
-  Record<'alarms' | 'metrics' | 'dashboards' | 'keys' | 'secrets' | 'endpoints' | 'zones', number>
+  Record<
+    'alarms' | 'metrics' | 'dashboards' | 'keys' | 'secrets' | 'endpoints' | 'zones' | 'logBytesPerRequest',
+    number
+  >
 >
+
+/** Fields of the access log, as long as they are for a report. A function writes nothing about a request that went well. */
+const LOGGED: Readonly<Record<string, string>> = {
+  requestId: 'XbTwCgQoIAMEVtw=',
+  requestTime: '28/Nov/2026:16:51:18 +0000',
+  routeKey: 'POST /v1/agent/reports',
+  status: '202',
+  'identity.sourceIp': '203.0.113.217',
+  responseLength: '160',
+  responseLatency: '42',
+  integrationLatency: '39',
+  'error.message': '-',
+}
+/** CloudWatch counts this for each line, besides its text. */
+const LOG_EVENT_BYTES = 26
+const accessLog = z.object({ Format: z.string() })
 
 const template = z.object({
   Resources: z.record(z.string(), z.object({ Type: z.string(), Properties: z.looseObject({}).optional() })),
 })
 
-/** What is paid for existing, counted in `test/infra/golden`. */
+/** What is paid for existing, and what a request writes into the access log, from `test/infra/golden`. */
 async function countResources(): Promise<Fixed> {
   const count = new Map<string, number>()
+  let accessLogLine = ''
+  let ownerSecrets = 0
   for (const file of globSync('test/infra/golden/*.json', { cwd: join(import.meta.dirname, '..') })) {
     const text = await readFile(join(import.meta.dirname, '..', file), 'utf8')
     for (const { Type, Properties } of Object.values(template.parse(JSON.parse(text)).Resources)) {
       const type = Properties?.['VpcEndpointType'] === 'Gateway' ? 'free' : Type
       count.set(type, (count.get(type) ?? 0) + 1)
+      // RDS keeps the password of the owner in a secret of its own.
+      if (Properties?.['ManageMasterUserPassword'] === true) ownerSecrets++
+      const log = accessLog.safeParse(Properties?.['AccessLogSettings'])
+      if (log.success)
+        accessLogLine = log.data.Format.replaceAll(/\$context\.([\w.]+)/g, (_, name) => LOGGED[name] ?? '')
     }
   }
   const of = (type: string): number => count.get(`AWS::${type}`) ?? 0
@@ -125,9 +176,10 @@ async function countResources(): Promise<Fixed> {
     metrics: new Set([...RELAYED, ...SWEPT, ...WATCHED]).size - 1,
     dashboards: of('CloudWatch::Dashboard'),
     keys: of('KMS::Key'),
-    secrets: of('SecretsManager::Secret'),
+    secrets: of('SecretsManager::Secret') + ownerSecrets,
     endpoints: of('EC2::VPCEndpoint'),
     zones: of('EC2::Subnet'),
+    logBytesPerRequest: accessLogLine.length + LOG_EVENT_BYTES,
   }
 }
 
@@ -145,6 +197,8 @@ type PerUnit = {
   readonly sqs: number
   readonly s3: number
   readonly dbBytes: number
+  /** What it adds to the log of the database, which a restore to a point in time needs. */
+  readonly walBytes: number
 }
 
 async function runSample(): Promise<Sample> {
@@ -214,6 +268,8 @@ select coalesce(sum(pg_total_relation_size(c.oid)), 0)::int8 as bytes from pg_cl
 where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
   and c.relname !~ '^(request_nonce|report_receipt|outbox|audit_pending|hook_delivery)'`
 
+const WAL_BYTES = `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8 as bytes`
+
 /** Counts what the servers of this process are asked: the API by its routes, SQS and S3 by what they were addressed as. */
 function countRequests(open: () => Promise<Pool>): Counter {
   const begun = new WeakMap<IncomingMessage, number>()
@@ -243,10 +299,16 @@ function countRequests(open: () => Promise<Pool>): Counter {
         return rows[0]?.bytes ?? 0
       }
       try {
+        const wal = async (): Promise<number> => {
+          const { rows } = await pool.query<{ bytes: number }>(WAL_BYTES)
+          return rows[0]?.bytes ?? 0
+        }
         const before = await bytes()
+        const walBefore = await wal()
         seen = { requests: 0, ms: 0, sqs: 0, s3: 0 }
         await work()
         const { requests, ms, sqs, s3 } = seen
+        const written = (await wal()) - walBefore
         const grown = Math.max(0, (await bytes()) - before)
         return {
           requests: requests / units,
@@ -254,6 +316,7 @@ function countRequests(open: () => Promise<Pool>): Counter {
           sqs: sqs / units,
           s3: s3 / units,
           dbBytes: grown / units,
+          walBytes: written / units,
         }
       } finally {
         await pool.end()
@@ -297,18 +360,19 @@ function priced(
   const { perUnit, perMonth } = parts.prices
   const used = multiplied(fleet.hosts, parts.sample)
   const { fixed } = parts
+  const logGbPerRequest = fixed.logBytesPerRequest / 1e9
   const instance = perMonth.instances[fleet.instance] ?? Number.NaN
   const databaseGb = Math.max(20, used.databaseGb * 1.3)
   const costs = {
     api: used.requests * perUnit.httpApiRequest,
-    lambda:
-      (used.requests + used.scheduled) * perUnit.lambdaRequest +
-      (used.seconds + used.scheduled * 0.1) * ASSUMED.lambdaGb * perUnit.lambdaArmGbSecond,
+    lambda: used.invocations * perUnit.lambdaRequest + used.gbSeconds * perUnit.lambdaArmGbSecond,
     queues: used.sqs * perUnit.sqsRequest,
-    objects: used.s3Puts * perUnit.s3Put + used.narGb * perMonth.s3Gb,
-    // A standby has the same instance and the same disk.
-    database: 2 * (instance + databaseGb * perMonth.rdsGp3Gb) + databaseGb * perMonth.rdsBackupGb,
-    logs: (used.requests * ASSUMED.logBytesPerRequest * perUnit.logGb) / 1e9,
+    objects: objects(used, parts.prices),
+    // A standby has the same instance and the same disk. Backups cost what they are larger than one of the disks.
+    database:
+      2 * (instance + databaseGb * perMonth.rdsGp3Gb) +
+      Math.max(0, used.backupGb - databaseGb) * perMonth.rdsBackupGb,
+    logs: used.requests * logGbPerRequest * perUnit.logGb,
     fixed:
       fixed.alarms * perMonth.alarm +
       fixed.metrics * perMonth.customMetric +
@@ -328,11 +392,40 @@ function priced(
     total: cents(total),
     'per host': each(total),
     'without standby': each(total - standby),
+    'empty account': each(total - free({ ...used, logGb: used.requests * logGbPerRequest }, parts)),
   }
 }
 
+/** A year of NARs, each a month at the first price, two at the second and the rest at the third. */
+function objects(used: Used, { perUnit, perMonth }: Prices): number {
+  const { newNarGbPerMonth: gb, narKeptMonths: months } = ASSUMED
+  const stored = perMonth.s3Gb + 2 * perMonth.s3InfrequentGb + (months - 3) * perMonth.s3ArchiveInstantGb
+  return (
+    used.s3Puts * perUnit.s3Put +
+    used.newNars * (perUnit.s3TierTransition + months * perMonth.s3TieredObject) +
+    gb * stored
+  )
+}
+
+/** What of the total an account pays nothing for that has nothing else in it. */
+function free(used: Used & { readonly logGb: number }, { prices, fixed }: Parts): number {
+  const { freeEachMonth, perUnit, perMonth } = prices
+  return (
+    Math.min(used.invocations, freeEachMonth.lambdaRequests) * perUnit.lambdaRequest +
+    Math.min(used.gbSeconds, freeEachMonth.lambdaGbSeconds) * perUnit.lambdaArmGbSecond +
+    Math.min(used.sqs, freeEachMonth.sqsRequests) * perUnit.sqsRequest +
+    Math.min(used.logGb, freeEachMonth.logGb) * perUnit.logGb +
+    Math.min(fixed.alarms, freeEachMonth.alarms) * perMonth.alarm +
+    Math.min(fixed.metrics, freeEachMonth.customMetrics) * perMonth.customMetric +
+    Math.min(fixed.dashboards, freeEachMonth.dashboards) * perMonth.dashboard
+  )
+}
+
 type Used = Readonly<
-  Record<'requests' | 'seconds' | 'scheduled' | 'sqs' | 's3Puts' | 'narGb' | 'databaseGb', number>
+  Record<
+    'requests' | 'invocations' | 'gbSeconds' | 'sqs' | 's3Puts' | 'newNars' | 'databaseGb' | 'backupGb',
+    number
+  >
 >
 
 function multiplied(hosts: number, { state, heartbeat, commit }: Sample): Used {
@@ -346,15 +439,22 @@ function multiplied(hosts: number, { state, heartbeat, commit }: Sample): Used {
   const polls = (builders * ASSUMED.lanesPerBuilder * days * 86_400) / 20
   const ms = states * state.ms + heartbeats * heartbeat.ms + commits * commit.ms * grown
   const scheduled = 2 * 60 * 24 * days
+  const walBytes =
+    states * state.walBytes + heartbeats * heartbeat.walBytes + commits * commit.walBytes * grown
   const bytes = states * state.dbBytes + hosts * days * heartbeat.dbBytes + commits * commit.dbBytes * grown
+  const requests =
+    states * state.requests + heartbeats * heartbeat.requests + commits * commit.requests * grown
+  const newNars = commits * ASSUMED.newNarsPerCommit
   return {
-    requests: states * state.requests + heartbeats * heartbeat.requests + commits * commit.requests * grown,
-    seconds: (ms * ASSUMED.slowerInLambda) / 1000,
-    scheduled,
+    requests,
+    invocations: requests + scheduled,
+    gbSeconds: ((ms * ASSUMED.slowerInLambda) / 1000 + scheduled * 0.1) * ASSUMED.lambdaGb,
     sqs: polls + commits * commit.sqs * grown,
-    s3Puts: commits * 2 * 50,
-    narGb: ASSUMED.newNarGbPerMonth * ASSUMED.narKeptMonths,
+    // A NAR and its narinfo.
+    s3Puts: newNars * 2,
+    newNars,
     databaseGb: (bytes * ASSUMED.historyKeptMonths) / 1e9,
+    backupGb: (bytes * ASSUMED.historyKeptMonths + (walBytes * ASSUMED.backupDays) / days) / 1e9,
   }
 }
 

@@ -6,6 +6,7 @@ import {
   BucketEncryption,
   ObjectLockRetention,
   ObjectOwnership,
+  StorageClass,
 } from 'aws-cdk-lib/aws-s3'
 import type { Construct } from 'constructs'
 import { acknowledge } from './acknowledge.ts'
@@ -56,6 +57,10 @@ export function buckets(scope: Construct, parameters: Parameters, key: IKey): Bu
     lifecycleRules: [
       { abortIncompleteMultipartUploadAfter: Duration.days(2) },
       { noncurrentVersionExpiration: Duration.days(30) },
+      // Nothing deletes NARs: those that nobody fetches any more become cheaper by themselves, and answer as fast as ever.
+      {
+        transitions: [{ storageClass: StorageClass.INTELLIGENT_TIERING, transitionAfter: Duration.days(0) }],
+      },
     ],
   })
   acknowledge(cache, {

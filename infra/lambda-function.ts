@@ -2,6 +2,7 @@ import { Duration } from 'aws-cdk-lib'
 import { type ISecurityGroup, SubnetType } from 'aws-cdk-lib/aws-ec2'
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import {
+  ApplicationLogLevel,
   Architecture,
   Code,
   Function as LambdaFn,
@@ -75,6 +76,8 @@ export class LambdaFunction extends Construct {
       // Our own lines are JSON already. Of those that Lambda adds, three for each request say what its metrics say.
       loggingFormat: LoggingFormat.JSON,
       systemLogLevelV2: SystemLogLevel.WARN,
+      // Ours are written as they are: alarms read lines of every level.
+      applicationLogLevelV2: ApplicationLogLevel.TRACE,
       // CDK would add a policy of AWS with more than is needed.
       role: role.withoutPolicyUpdates(),
       ...(deadLetters === undefined ? {} : { deadLetterQueue: deadLetters, retryAttempts: 0 }),

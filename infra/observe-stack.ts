@@ -1,10 +1,19 @@
 import { Duration, Stack, type StackProps } from 'aws-cdk-lib'
 import { CfnBudget } from 'aws-cdk-lib/aws-budgets'
-import { Dashboard, GraphWidget, type IMetric, Metric, Stats, TextWidget } from 'aws-cdk-lib/aws-cloudwatch'
+import {
+  Dashboard,
+  GraphWidget,
+  type IMetric,
+  LogQueryVisualizationType,
+  LogQueryWidget,
+  Metric,
+  Stats,
+  TextWidget,
+} from 'aws-cdk-lib/aws-cloudwatch'
 import { ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { Construct } from 'constructs'
 import { type AlarmProps, alarm, RUNBOOK_SECTIONS } from './alarms.ts'
-import { databaseConnections } from './capacity.ts'
+import { databaseConnections, type FunctionName } from './capacity.ts'
 import type { ComputeStack } from './compute-stack.ts'
 import type { DataStack } from './data-stack.ts'
 import { ownAccount, statement } from './grants.ts'
@@ -146,8 +155,6 @@ function dashboard(
   const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
     new GraphWidget({ title, left, right, width: 8, height: 6 })
   const functions = Object.values(compute.http).map(({ fn }) => fn)
-  const count = (program: 'sweep' | 'relay-outbox', metricName: string): IMetric =>
-    ownMetric(parameters, program, { metricName, statistic: 'Sum', label: `${program} ${metricName}` })
   const worst = (metricName: string): IMetric =>
     ownMetric(parameters, 'sweep', { metricName, statistic: 'Maximum', label: metricName })
   const queues = Object.values(compute.jobQueues).map(({ queue }) => queue)
@@ -168,17 +175,23 @@ function dashboard(
       'Oldest hint',
       queues.map((queue) => queue.metricApproximateAgeOfOldestMessage()),
     ),
-    graph('What the relay sent and the sweep found', [
-      ...['sent', 'refused'].map((name) => count('relay-outbox', name)),
-      ...['expired', 'hinted', 'failed'].map((name) => count('sweep', name)),
-    ]),
+    counts(parameters, {
+      title: 'What the relay sent and the sweep found',
+      programs: ['relay-outbox', 'sweep'],
+      shows: ['sent', 'refused', 'expired', 'hinted', 'failed'].map((name) => `sum(${name}) as ${name}s`),
+    }),
   )
   made.addWidgets(
     graph('Waiting, in seconds: messages, jobs', [worst('outboxAgeS'), worst('jobWaitingS')]),
     graph('Silent: builders, share of hosts', [worst('buildersSilent')], [worst('hostsSilentPercent')]),
-    graph('End soon: tokens, waivers', [worst('tokensEnding'), worst('waiversExpiring')]),
-    graph('Seconds that a restore would lose', [worst('backupAgeS')]),
+    graph('Tokens that end soon', [worst('tokensEnding')]),
+    counts(parameters, {
+      title: 'Waivers that end within 30 days',
+      programs: ['sweep'],
+      shows: ['max(waiversExpiring) as waivers'],
+    }),
   )
+  made.addWidgets(graph('Seconds that a restore would lose', [worst('backupAgeS')]))
   made.addWidgets(
     graph('Database: processor, connections', [db.cpu], [db.connections]),
     graph('Database: memory, disk', [db.memory], [db.storage]),
@@ -191,6 +204,25 @@ function dashboard(
       height: 2,
     }),
   )
+}
+
+/** Counts of which no alarm reads, from the log and only while somebody looks: a metric would cost all month. */
+function counts(
+  { name }: Parameters,
+  what: {
+    readonly title: string
+    readonly programs: readonly FunctionName[]
+    readonly shows: readonly string[]
+  },
+): LogQueryWidget {
+  return new LogQueryWidget({
+    title: what.title,
+    logGroupNames: what.programs.map((program) => `/aws/lambda/${name}-${program}`),
+    queryLines: [`stats ${what.shows.join(', ')} by bin(5m)`],
+    view: LogQueryVisualizationType.LINE,
+    width: 8,
+    height: 6,
+  })
 }
 
 /** What RDS says of an instance whose backups were switched off, or that needs them. */

@@ -102,9 +102,10 @@ const TABLE = {
     default: 'GOVERNANCE',
   },
   nextReportInS: {
-    meaning: 'pause between two reports of a host, which counts as silent after an hour',
+    meaning:
+      'pause between two reports of a host that does not change; changes are reported at once, and it counts as silent after an hour',
     shape: 'seconds, at most 1800',
-    default: '300',
+    default: '600',
   },
   leaseS: { meaning: 'silence after which a job is taken from its builder', shape: 'seconds', default: '60' },
   builderCaFile: {

@@ -2,7 +2,7 @@ import type { Caller } from '../functions/routes.ts'
 
 /**
  * Requests per second of one route, and how many may come at once, by who calls it. Ten thousand hosts that report every
- * five minutes are 33 a second; the rest is room for a fleet that comes back at once after an outage, with jitter.
+ * ten minutes are 17 a second; the rest is room for a fleet that comes back at once after an outage, with jitter.
  */
 export const THROTTLE: Readonly<Record<Caller, { readonly rate: number; readonly burst: number }>> = {
   agent: { rate: 200, burst: 400 },

@@ -118,8 +118,8 @@ function within<T>(
   return inTransaction(database, { tenant }, work)
 }
 
-/** What becomes a metric, each of which costs as much as three alarms: only what somebody looks at. The log has the rest. */
-export const COUNTED = ['expired', 'hinted', 'failed'] as const satisfies readonly (keyof Swept)[]
+/** Metrics, each of which costs as much as three alarms: what an alarm reads. The dashboard asks the log for the rest. */
+export const COUNTED = ['failed'] as const satisfies readonly (keyof Swept)[]
 
 const PIECES: readonly Piece[] = [leases, polls, hints, scans, narinfos, waivers, leftovers, days]
 const NOTHING: Swept = {

@@ -312,6 +312,17 @@ describe('every bucket', () => {
     expect(denied.filter(({ resource }) => resource.Type === 'AWS::S3::BucketPolicy').length).toBe(3)
   })
 
+  test('of the cache moves what nobody fetches to cheaper tiers, which answer as fast', () => {
+    const rules = made
+      .ofType('AWS::S3::Bucket')
+      .filter(([id]) => id.includes('/Cache'))
+      .flatMap(([, { Properties }]) => listOf<object>(Object(Properties['LifecycleConfiguration']).Rules))
+    expect(rules).toContainEqual({
+      Status: 'Enabled',
+      Transitions: [{ StorageClass: 'INTELLIGENT_TIERING', TransitionInDays: 0 }],
+    })
+  })
+
   test('of evidence is locked', () => {
     const locked = made
       .ofType('AWS::S3::Bucket')
@@ -408,9 +419,14 @@ describe('every log', () => {
     }
   })
 
-  test('of a function holds what it says and what fails, not three lines of Lambda for each request', () => {
+  test('of a function holds all that it says and what fails, not three lines of Lambda for each request', () => {
     for (const [, { Properties }] of functions(made))
-      expect(Properties['LoggingConfig']).toMatchObject({ LogFormat: 'JSON', SystemLogLevel: 'WARN' })
+      expect(Properties['LoggingConfig']).toMatchObject({
+        LogFormat: 'JSON',
+        SystemLogLevel: 'WARN',
+        // The measurements that alarms read are written as `debug`.
+        ApplicationLogLevel: 'TRACE',
+      })
   })
 
   test('of accesses is gone when it has ended, with its old versions', () => {

@@ -1,6 +1,6 @@
 import { jsonLog } from '@crystal-forge/functions/log.ts'
-import { COUNTED as RELAYED } from '@crystal-forge/functions/relay-outbox/relay.ts'
-import { COUNTED as SWEPT } from '@crystal-forge/functions/sweep/sweep.ts'
+import { COUNTED as RELAYED, type Relayed } from '@crystal-forge/functions/relay-outbox/relay.ts'
+import { COUNTED as SWEPT, type Swept } from '@crystal-forge/functions/sweep/sweep.ts'
 import { WATCHED, type Watched, watch } from '@crystal-forge/functions/sweep/watch.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createTestDatabase, type TestDatabase } from '../postgres/test-database.ts'
@@ -33,12 +33,25 @@ describe('an alarm on a metric of ours', () => {
 
   test('is one for each thing that is watched, where it can exist', () => {
     const names = ownAlarms(made).map(({ Properties }) => Properties['MetricName'])
-    // Of waivers people are told by events, by name and in time; and there is no revocation list in this deployment.
-    expect(WATCHED.filter((name) => !names.includes(name))).toEqual([
-      'waiversExpiring',
-      'revocationListDaysLeft',
-    ])
+    // There is no revocation list in this deployment.
+    expect(WATCHED.filter((name) => !names.includes(name))).toEqual(['revocationListDaysLeft'])
+    // A metric that no alarm reads costs as much as three alarms.
+    expect([...RELAYED, ...SWEPT].filter((name) => !names.includes(name))).toEqual([])
   })
+})
+
+test('what the dashboard asks the log of a function for is in the lines that it writes', () => {
+  const body = JSON.stringify(made.only('AWS::CloudWatch::Dashboard').Properties['DashboardBody'])
+  const asked = [...body.matchAll(/(?:sum|max)\((\w+)\) as/g)].map(([, name]) => name)
+  const written: readonly (keyof (Relayed & Swept & Watched))[] = [
+    'sent',
+    'refused',
+    'expired',
+    'hinted',
+    'failed',
+    'waiversExpiring',
+  ]
+  expect(asked).toEqual(written)
 })
 
 describe('an installation without hosts, builders and jobs', () => {
