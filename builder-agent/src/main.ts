@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { awsClients, bucket, queue } from '@crystal-forge/aws'
+import { type AwsClients, awsClients, bucket, queue } from '@crystal-forge/aws'
 import { type JobKind, parsePublicKey, type SecretSeed } from '@crystal-forge/protocol'
 import { pino } from 'pino'
-import { cacheBucket } from './cache-bucket.ts'
+import { type CacheBucket, cacheBucket } from './cache-bucket.ts'
 import { type BuilderConfig, readConfig } from './config.ts'
 import { checkFiles } from './config-files.ts'
 import { controlPlane } from './control-plane.ts'
@@ -17,10 +17,11 @@ import { stopLeftoverScopes } from './leftover-scopes.ts'
 import type { Log } from './log.ts'
 import { examineMachine } from './machine.ts'
 import { pruneRoots } from './prune-roots.ts'
-import { openSession } from './session.ts'
+import { madeOnce, type RenewedSession, renewedQueue, renewedSession } from './renewed-session.ts'
+import { openSession, sayHello } from './session.ts'
 import { takeStateDirectory } from './state-directory.ts'
 import { uploadPool } from './upload-pool.ts'
-import { runWorkLoop } from './work-loop.ts'
+import { type HintQueue, runWorkLoop } from './work-loop.ts'
 
 /** Exit codes: 0 ended as asked, 1 failed, 2 the command line or the configuration is wrong. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -89,36 +90,65 @@ async function run(machine: Machine, stop: AbortSignal, log: Log): Promise<numbe
   const { config, seed } = machine
   // Its calls outlive the wish to stop: a job in hand is reported before the program ends.
   const plane = controlPlane({ serverUrl: config.server_url, authority: config.authority, seed })
-  const session = await openSession(machine, { controlPlane: plane, signal: stop, log })
-  if (session === null) return 0
+  const first = await openSession(machine, { controlPlane: plane, signal: stop, log })
+  if (first === null) return 0
   const jobPublicKey = parsePublicKey(config.job_public_key)
   if (jobPublicKey === null) return complain(['builder.job_public_key: expected the base64 of 32 bytes'])
-  const clients = awsClients({
-    region: session.cache.region,
-    endpoint: { sqs: config.aws_endpoint, s3: config.aws_endpoint },
+  const session = renewedSession(first, {
+    hello: () => sayHello(machine, plane),
+    now: () => performance.now(),
+    log,
   })
-  const runner: JobRunner = {
+  const places = openPlaces(config, session)
+  const runner: Omit<JobRunner, 'bucket'> = {
     machine,
     controlPlane: plane,
-    bucket: cacheBucket(bucket(clients.s3, session.cache.bucket), session.cache.prefix),
     uploads: uploadPool(config.parallel_uploads),
     jobPublicKey,
     stop,
     log,
   }
-  log.info({ builder: session.name }, 'builder takes jobs')
-  const queueOf = (kind: JobKind) => hintQueue(queue(clients.sqs, session.queues[kind]), session.lease_s)
-  await workUntilStopped(runner, queueOf)
-  clients.sqs.destroy()
-  clients.s3.destroy()
+  log.info({ builder: first.name }, 'builder takes jobs')
+  await workUntilStopped(runner, places)
+  places.close()
   log.info('builder ended')
   return 0
 }
 
-async function workUntilStopped(
-  runner: JobRunner,
-  queueOf: (kind: JobKind) => ReturnType<typeof hintQueue>,
-): Promise<void> {
+/** Queues and cache where the control plane says that they are now. */
+type Places = {
+  queueOf(kind: JobKind): HintQueue
+  bucket(): CacheBucket
+  close(): void
+}
+
+function openPlaces(config: BuilderConfig, session: RenewedSession): Places {
+  const opened: AwsClients[] = []
+  const current = madeOnce(session, ({ cache, queues, lease_s }) => {
+    const clients = awsClients({
+      region: cache.region,
+      endpoint: { sqs: config.aws_endpoint, s3: config.aws_endpoint },
+    })
+    // Jobs in hand go on with those that they began with, so all are closed at the end.
+    opened.push(clients)
+    return {
+      bucket: cacheBucket(bucket(clients.s3, cache.bucket), cache.prefix),
+      queueOf: (kind: JobKind) => hintQueue(queue(clients.sqs, queues[kind]), lease_s),
+    }
+  })
+  return {
+    queueOf: (kind) => renewedQueue(session, () => current().queueOf(kind)),
+    bucket: () => current().bucket,
+    close: () => {
+      for (const clients of opened) {
+        clients.sqs.destroy()
+        clients.s3.destroy()
+      }
+    },
+  }
+}
+
+async function workUntilStopped(runner: Omit<JobRunner, 'bucket'>, places: Places): Promise<void> {
   const { machine, controlPlane: plane, stop, log } = runner
   const guard = diskGuard({
     directory: machine.nix.store.kind === 'rooted' ? machine.nix.store.root : '/nix/store',
@@ -130,12 +160,12 @@ async function workUntilStopped(
       runWorkLoop({
         kind,
         lanes: lanesOf(kind, machine.config),
-        queue: queueOf(kind),
+        queue: places.queueOf(kind),
         controlPlane: plane,
         stop,
         log,
         ...(kind === 'build' ? { obstacle: guard } : {}),
-        work: (claimed, hint) => doJob(runner, claimed, hint),
+        work: (claimed, hint) => doJob({ ...runner, bucket: places.bucket() }, claimed, hint),
       }),
     ),
   )

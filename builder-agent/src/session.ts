@@ -1,5 +1,5 @@
 import { type BuilderHelloAnswer, builderHelloAnswer } from '@crystal-forge/protocol'
-import type { ControlPlane } from './control-plane.ts'
+import type { Answer, ControlPlane } from './control-plane.ts'
 import type { Machine } from './job-context.ts'
 import type { Log } from './log.ts'
 import { persistently } from './persistently.ts'
@@ -13,19 +13,7 @@ export async function openSession(
   machine: Machine,
   how: { readonly controlPlane: ControlPlane; readonly signal: AbortSignal; readonly log: Log },
 ): Promise<BuilderHelloAnswer | null> {
-  const hello = {
-    v: 1,
-    nix_version: machine.nixVersion,
-    systems: machine.config.systems,
-    scanner: machine.scanner,
-    isolation:
-      machine.isolation.kind === 'scope' ? 'scope' : `none: ${machine.isolation.reason}`.slice(0, 200),
-  }
-  const answer = await persistently(
-    'hello',
-    () => how.controlPlane.call('/v1/builder/hello', hello, builderHelloAnswer),
-    how,
-  )
+  const answer = await persistently('hello', () => sayHello(machine, how.controlPlane), how)
   switch (answer.kind) {
     case 'ok':
       return answer.body
@@ -36,4 +24,17 @@ export async function openSession(
         `the control plane refused this builder: ${answer.code} ${answer.detail} (key id ${how.controlPlane.keyId}; declare its public key with cf apply)`,
       )
   }
+}
+
+/** Says once what this builder can do; the answer says where queues and cache are. */
+export async function sayHello(machine: Machine, plane: ControlPlane): Promise<Answer<BuilderHelloAnswer>> {
+  const hello = {
+    v: 1,
+    nix_version: machine.nixVersion,
+    systems: machine.config.systems,
+    scanner: machine.scanner,
+    isolation:
+      machine.isolation.kind === 'scope' ? 'scope' : `none: ${machine.isolation.reason}`.slice(0, 200),
+  }
+  return await plane.call('/v1/builder/hello', hello, builderHelloAnswer)
 }
