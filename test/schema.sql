@@ -56,12 +56,12 @@ alter table api_token enable row level security;
 alter table api_token force row level security;
 create policy presented on api_token for select to public using (token_sha256 = ( SELECT cf_lookup() AS cf_lookup));
 create policy tenant on api_token for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on api_token: select to cf_controls; insert, select, update to cf_operators; select to cf_status;
+grant on api_token: select to cf_controls; insert, select to cf_operators; select to cf_status;
 grant on column tenant_id of api_token: select to cf_scheduler;
 grant on column name of api_token: select to cf_scheduler;
 grant on column created_at of api_token: select to cf_scheduler;
 grant on column expires_at of api_token: select to cf_scheduler;
-grant on column revoked_at of api_token: select to cf_scheduler;
+grant on column revoked_at of api_token: update to cf_operators; select to cf_scheduler;
 
 create table approval (
   deployment_id text not null,
@@ -96,7 +96,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.audit_event FOR EA
 alter table audit_event enable row level security;
 alter table audit_event force row level security;
 create policy tenant on audit_event for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on audit_event: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert, select to cf_operators; insert to cf_scheduler;
+grant on audit_event: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert, select to cf_operators; insert to cf_scheduler;
 
 create table audit_pending (
   event_id text not null,
@@ -106,7 +106,7 @@ create table audit_pending (
 alter table audit_pending enable row level security;
 alter table audit_pending force row level security;
 create policy tenant on audit_pending for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on audit_pending: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert, select to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert to cf_operators; insert to cf_scheduler;
+grant on audit_pending: insert to cf_builders; insert to cf_cache; insert to cf_controls; insert to cf_enroll; insert to cf_hooks; insert to cf_ingest; insert to cf_operators; insert to cf_scheduler;
 
 create table builder (
   id text not null default new_id('bld'::text),
@@ -157,11 +157,12 @@ alter table builder_key enable row level security;
 alter table builder_key force row level security;
 create policy presented on builder_key for select to public using (key_id = ( SELECT cf_lookup() AS cf_lookup));
 create policy tenant on builder_key for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on builder_key: select to cf_builders; select to cf_cache; insert, select, update to cf_operators;
+grant on builder_key: select to cf_builders; select to cf_cache; insert, select to cf_operators;
 grant on column tenant_id of builder_key: select to cf_scheduler;
 grant on column builder_id of builder_key: select to cf_scheduler;
-grant on column status of builder_key: select to cf_scheduler;
+grant on column status of builder_key: update to cf_operators; select to cf_scheduler;
 grant on column created_at of builder_key: select to cf_scheduler;
+grant on column revoked_at of builder_key: update to cf_operators;
 
 create table closure (
   tenant_id text not null,
@@ -561,7 +562,7 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON public.evidence_object FO
 alter table evidence_object enable row level security;
 alter table evidence_object force row level security;
 create policy tenant on evidence_object for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on evidence_object: insert to cf_builders; insert, select to cf_enroll; insert, select to cf_ingest; insert to cf_operators;
+grant on evidence_object: insert to cf_builders; insert to cf_enroll; insert, select to cf_ingest; insert to cf_operators;
 
 create table finding (
   id text not null default new_id('fnd'::text),
@@ -1012,15 +1013,16 @@ alter table system_key enable row level security;
 alter table system_key force row level security;
 create policy presented on system_key for select to public using ((key_id = ( SELECT cf_lookup() AS cf_lookup)) OR ((original_wire_until IS NOT NULL) AND (hostname = ( SELECT cf_lookup() AS cf_lookup))));
 create policy tenant on system_key for all to public using (tenant_id = ( SELECT cf_tenant() AS cf_tenant)) with check (tenant_id = ( SELECT cf_tenant() AS cf_tenant));
-grant on system_key: insert, select to cf_enroll; select to cf_ingest; insert, select, update to cf_operators;
+grant on system_key: insert, select to cf_enroll; select to cf_ingest; insert, select to cf_operators;
 grant on column tenant_id of system_key: select to cf_scheduler;
 grant on column system_id of system_key: select to cf_scheduler;
-grant on column status of system_key: update to cf_enroll; select to cf_scheduler;
+grant on column status of system_key: update to cf_enroll; update to cf_operators; select to cf_scheduler;
+grant on column original_wire_until of system_key: update to cf_operators;
 grant on column rfc9421_used_at of system_key: update to cf_enroll; update to cf_ingest;
 grant on column original_last_timestamp of system_key: update to cf_ingest;
 grant on column created_at of system_key: select to cf_scheduler;
-grant on column revoked_at of system_key: update to cf_enroll;
-grant on column revoked_because of system_key: update to cf_enroll;
+grant on column revoked_at of system_key: update to cf_enroll; update to cf_operators;
+grant on column revoked_because of system_key: update to cf_enroll; update to cf_operators;
 
 create table system_state (
   id text not null default new_id('sta'::text),

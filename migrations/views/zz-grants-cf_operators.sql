@@ -8,8 +8,12 @@ grant select on
   evaluation_list, derivation_list, job_list, builder_list, environment_list, cache_list, state_list, event_list,
   finding_list, enroll_token_list
 to cf_operators;
-grant insert, update on environment, flake, hook, configuration, builder, builder_key, system, system_key, api_token, job
-  to cf_operators;
+grant insert, update on environment, flake, hook, configuration, builder, system, job to cf_operators;
+-- Who a key or a token belongs to and what it may do is said once; afterwards it can only be ended.
+grant insert on builder_key, system_key, api_token to cf_operators;
+grant update (status, revoked_at) on builder_key to cf_operators;
+grant update (status, revoked_at, revoked_because, original_wire_until) on system_key to cf_operators;
+grant update (revoked_at) on api_token to cf_operators;
 grant insert on enroll_token, outbox, evidence_object, audit_event, audit_pending to cf_operators;
 grant update (original_wire_until) on tenant to cf_operators;
 grant update (revoked_at) on enroll_token to cf_operators;
