@@ -68,6 +68,8 @@ export class ComputeStack extends Stack {
       status: status(platform),
     }
     prepareFirst(platform, [...Object.values(this.http), relayOutbox(platform), sweep(platform)])
+    // Also without builders outside of AWS, so that their stack can be given up.
+    for (const { queue } of Object.values(this.jobQueues)) this.exportValue(queue.queueArn)
     narrowCustomResources(this, { parameters, key: network.logsKey })
   }
 }

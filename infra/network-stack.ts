@@ -67,6 +67,8 @@ export class NetworkStack extends Stack {
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toQueues, service: 'sqs' })
     interfaceEndpoint(this, { vpc: this.vpc, door: this.doors.toSecrets, service: 'secretsmanager' })
     this.address = address(this, this.vpc, parameters)
+    // Also without a proxy, so that one can be given up: an export that somebody still imports cannot go.
+    this.exportValue(this.vpc.vpcId)
     narrowCustomResources(this, { parameters, key: this.logsKey })
   }
 }

@@ -152,7 +152,10 @@ const TABLE = {
     shape: 'days, one of those that CloudWatch knows',
     default: '365',
   },
-  tags: { meaning: 'tags on everything, besides the name', shape: 'key=value separated by commas' },
+  tags: {
+    meaning: 'tags on everything, besides the name',
+    shape: 'key=value separated by commas, of letters, digits, spaces and _ . : / + @ -',
+  },
 } as const satisfies Readonly<Record<string, Parameter>>
 
 export type ParameterName = keyof typeof TABLE

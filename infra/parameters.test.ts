@@ -15,7 +15,10 @@ test('the defaults are a deployment', () => {
   })
 })
 
-type Hostile = readonly [context: Readonly<Partial<Record<ParameterName, unknown>>>, says: string | RegExp][]
+type Hostile = readonly (readonly [
+  context: Readonly<Partial<Record<ParameterName, unknown>>>,
+  says: string | RegExp,
+])[]
 const PRIVATE = { exposure: 'private', clientCidrs: '10.0.0.0/8' }
 const GOV = { region: 'us-gov-west-1', availabilityZones: 'us-gov-west-1a,us-gov-west-1b' }
 const CHINA = { region: 'cn-north-1', availabilityZones: 'cn-north-1a,cn-north-1b' }
@@ -30,6 +33,7 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
     [{ name: 'forge--one' }, 'context name is "forge--one"'],
     [{ name: 'forge-' }, 'context name is "forge-"'],
     [{ name: 'f'.repeat(32) }, 'context name is'],
+    [{ name: 'aws' }, 'context name is "aws"'],
   ],
   account: [[{ account: '12345' }, 'context account is "12345"; expected twelve digits']],
   region: [
@@ -48,6 +52,10 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
     [{ vpcCidr: '10.0.0.0/8' }, 'context vpcCidr: 10.0.0.0/8 is no block of /16 to /23'],
     [{ vpcCidr: '10.999.0.0/20' }, 'context vpcCidr: 10.999.0.0/20 is no block'],
     [{ vpcCidr: '10.20.0.1/20' }, 'context vpcCidr: 10.20.0.1/20 is no block'],
+    [{ vpcCidr: '010.020.0.0/20' }, 'context vpcCidr is "010.020.0.0/20"'],
+    ...['0.0.0.0/16', '127.0.0.0/16', '169.254.0.0/20', '224.0.0.0/16', '250.0.0.0/16'].map(
+      (vpcCidr) => [{ vpcCidr }, `context vpcCidr: ${vpcCidr} is no network that machines`] as const,
+    ),
   ],
   tenantName: [
     [{ tenantName: 'Main Office' }, 'context tenantName is "Main Office"; expected lower-case letters'],
@@ -62,6 +70,10 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
       'context clientCidrs: not all of them are blocks of /8 to /32',
     ],
     [{ ...PRIVATE, clientCidrs: '10.1.2.3/8' }, 'context clientCidrs: not all of them are blocks'],
+    [
+      { ...PRIVATE, clientCidrs: Array.from({ length: 61 }, (_, n) => `10.${n}.0.0/16`).join() },
+      'context clientCidrs: more than 60 blocks',
+    ],
   ],
   publicHost: [
     [{ certificateArn: CERTIFICATE }, 'context publicHost: a domain needs both'],
@@ -69,12 +81,24 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
       { publicHost: 'https://api.example.com' },
       'context publicHost is "https://api.example.com"; expected a host name',
     ],
+    ...['-a.example.com', 'a..example.com', `${'x'.repeat(64)}.com`, '10.1.2.3'].map(
+      (publicHost) =>
+        [{ publicHost, certificateArn: CERTIFICATE }, `context publicHost is "${publicHost}"`] as const,
+    ),
     [
       { ...PRIVATE, publicHost: 'api.example.com', certificateArn: CERTIFICATE },
       'context publicHost: a private API',
     ],
   ],
   certificateArn: [
+    [
+      { publicHost: 'api.example.com', certificateArn: CERTIFICATE, account: '210987654321' },
+      'context certificateArn: the certificate has to lie in the account 210987654321',
+    ],
+    [
+      { publicHost: 'api.example.com', certificateArn: CERTIFICATE.replace('aws:', 'aws-us-gov:') },
+      'context certificateArn: the region us-east-1 is in the partition aws',
+    ],
     [{ publicHost: 'api.example.com' }, 'context certificateArn: a domain needs both'],
     [{ certificateArn: 'arn:aws:acm:x' }, 'context certificateArn is "arn:aws:acm:x"; expected the ARN'],
     [
@@ -93,10 +117,13 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
   ],
   oidcAudience: [
     [{ oidcIssuer: 'https://i.example.com' }, 'context oidcAudience is missing: oidcIssuer is set'],
+    [{ ...OIDC, oidcAudience: ' ' }, 'context oidcAudience is " "'],
   ],
   database: [[{ database: 'mysql' }, 'context database is "mysql"; expected one of rds, aurora']],
   databaseClass: [
     [{ databaseClass: 'huge' }, 'context databaseClass is "huge"; expected a class such as t4g.small'],
+    [{ databaseClass: 't2.micro' }, 'context databaseClass: t2.micro is of no family'],
+    [{ databaseClass: 'db.t4g' }, 'context databaseClass: db.t4g is of no family'],
     [
       { database: 'aurora', databaseClass: 'm7g.large' },
       'context databaseClass: has no effect with database=aurora',
@@ -116,6 +143,7 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
   databaseProxy: [[{ databaseProxy: '' }, 'context databaseProxy is ""; expected one of true, false']],
   databaseCaFile: [
     [{ databaseCaFile: 'rds.pem' }, 'context databaseCaFile is "rds.pem"; expected an absolute path'],
+    [{ databaseCaFile: '/etc/rds\n.pem' }, 'context databaseCaFile is "/etc/rds\\n.pem"'],
   ],
   auroraCapacityMax: [
     [
@@ -163,9 +191,14 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
     [{ builderOidcAudience: 'x' }, 'context builderOidcIssuer is missing: builderOidcAudience is set'],
     [{ builderOidcTenant: 't_1' }, 'context builderOidcIssuer is missing: builderOidcTenant is set'],
     [{ builderOidcIssuer: 'http://i.example.com' }, 'context builderOidcIssuer is "http://i.example.com"'],
+    [
+      { builderOidcIssuer: 'https://i.example.com:8443' },
+      'context builderOidcIssuer is "https://i.example.com:8443"',
+    ],
   ],
   builderOidcAudience: [
     [{ builderOidcIssuer: 'https://i.example.com' }, 'context builderOidcAudience is missing'],
+    [{ builderOidcAudience: '*' }, 'context builderOidcAudience is "*"'],
   ],
   builderOidcSubject: [
     [
@@ -176,6 +209,8 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
       { builderOidcIssuer: 'https://i.example.com', builderOidcAudience: 'x', builderOidcSubject: 'repo:*' },
       'context builderOidcSubject is "repo:*"; expected text without wildcards',
     ],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of IAM, not of TypeScript
+    [{ builderOidcSubject: 'repo:${aws:username}' }, 'context builderOidcSubject is "repo:${aws:username}"'],
   ],
   builderOidcTenant: [
     [
@@ -219,8 +254,12 @@ const HOSTILE: Readonly<Record<ParameterName, Hostile>> = {
   logRetentionDays: [[{ logRetentionDays: '7' }, /^context logRetentionDays is "7"; expected one of 30, /]],
   tags: [
     [{ tags: 'a' }, 'context tags is "a"; expected key=value separated by commas'],
-    [{ tags: 'aws:a=b' }, 'context tags: aws: and application are taken'],
-    [{ tags: 'application=other' }, 'context tags: aws: and application are taken'],
+    [{ tags: 'aws:a=b' }, 'context tags: aws:, aws-cdk:, application and Name are taken'],
+    [{ tags: 'aws-cdk:subnet-type=Public' }, 'context tags: aws:, aws-cdk:, application and Name are taken'],
+    [{ tags: 'Name=all' }, 'context tags: aws:, aws-cdk:, application and Name are taken'],
+    [{ tags: 'a=1,b=2,a=3' }, 'context tags is "a=1,b=2,a=3"; expected one value for a'],
+    [{ tags: 'a=<b>' }, 'context tags is "a=<b>"; expected key=value separated by commas, of letters'],
+    [{ tags: 'application=other' }, 'context tags: aws:, aws-cdk:, application and Name are taken'],
     [
       { tags: Array.from({ length: 41 }, (_, index) => `k${index}=v`).join(',') },
       'context tags: more than 40',

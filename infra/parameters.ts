@@ -59,10 +59,10 @@ export class ParameterError extends Error {}
  */
 export function readParameters(context: (name: string) => unknown): Parameters {
   const read = reader(context)
-  const region = read.text('region', /^[a-z]{2}(-[a-z]+)+-[0-9]$/)
+  const region = read.text('region', /^[a-z]{2,4}(-[a-z]+)+-[0-9]$/)
   const parameters: Parameters = {
-    // No hyphen at the end and no two of them, as RDS wants it.
-    name: read.text('name', /^(?=.{2,31}$)[a-z][a-z0-9]*(-[a-z0-9]+)*$/),
+    // No hyphen at the end and no two of them, as RDS wants it; aliases and logs below aws/ are those of AWS.
+    name: read.text('name', /^(?=.{2,31}$)(?!aws$)[a-z][a-z0-9]*(-[a-z0-9]+)*$/),
     account: read.optional('account', /^[0-9]{12}$/),
     region,
     availabilityZones: read.list('availabilityZones', /^[a-z0-9-]+$/),
@@ -82,7 +82,7 @@ export function readParameters(context: (name: string) => unknown): Parameters {
     databaseStorageGib: read.whole('databaseStorageGib', 20, 6553),
     databaseMultiAz: read.flag('databaseMultiAz'),
     databaseProxy: read.flag('databaseProxy'),
-    databaseCaFile: read.text('databaseCaFile', /^\//),
+    databaseCaFile: read.text('databaseCaFile', /^\/[!-~]+$/),
     auroraCapacityMax: read.whole('auroraCapacityMax', 1, 256),
     backupDays: read.whole('backupDays', 1, 35),
     deletionProtection: read.flag('deletionProtection'),
@@ -125,7 +125,7 @@ type Reader = ReturnType<typeof reader>
 
 function readOidc(read: Reader): Parameters['oidc'] {
   const issuer = read.optional('oidcIssuer', ISSUER)
-  const audience = read.optional('oidcAudience', /./)
+  const audience = read.optional('oidcAudience', /^\S+$/)
   if (issuer === undefined && audience === undefined) return undefined
   if (issuer === undefined) throw missing('oidcIssuer', 'oidcAudience is set')
   if (audience === undefined) throw missing('oidcAudience', 'oidcIssuer is set')
@@ -133,9 +133,10 @@ function readOidc(read: Reader): Parameters['oidc'] {
 }
 
 function readBuilderOidc(read: Reader): Parameters['builderOidc'] {
-  const issuer = read.optional('builderOidcIssuer', ISSUER)
-  const audience = read.optional('builderOidcAudience', /./)
-  const subject = read.optional('builderOidcSubject', /^[^*?]+$/)
+  // IAM takes no port in the address, and reads * ? and $ in a condition.
+  const issuer = read.optional('builderOidcIssuer', /^https:\/\/[A-Za-z0-9.-]+(\/[^\s?#]*)?$/)
+  const audience = read.optional('builderOidcAudience', /^[^\s*?$]+$/)
+  const subject = read.optional('builderOidcSubject', /^[^\s*?$]+$/)
   const tenant = read.optional('builderOidcTenant', /^t_[A-Za-z0-9]+$/)
   if (issuer === undefined) {
     const rest = { builderOidcAudience: audience, builderOidcSubject: subject, builderOidcTenant: tenant }
@@ -150,7 +151,9 @@ function readBuilderOidc(read: Reader): Parameters['builderOidc'] {
 }
 
 function refuseContradictions(parameters: Parameters): void {
-  const rules = [placeRules, edgeRules, builderRules, databaseRules].flatMap((rulesOf) => rulesOf(parameters))
+  const rules = [placeRules, domainRules, edgeRules, builderRules, databaseRules].flatMap((rulesOf) =>
+    rulesOf(parameters),
+  )
   for (const [wrong, name, why] of rules) {
     if (wrong) throw new ParameterError(`context ${name}: ${why}`)
   }
@@ -180,14 +183,24 @@ function placeRules({ region, availabilityZones, vpcCidr, clientCidrs, tags }: P
       `${vpcCidr} is no block of /16 to /23, which two subnets of /24 fit into`,
     ],
     [
+      /^(0|127|169\.254|2(2[4-9]|[345][0-9]))\./.test(vpcCidr),
+      'vpcCidr',
+      `${vpcCidr} is no network that machines can have addresses in`,
+    ],
+    [
+      clientCidrs.length > RULES_MAX,
+      'clientCidrs',
+      `more than ${RULES_MAX} blocks, which a security group does not take; join neighbours`,
+    ],
+    [
       clientCidrs.some((cidr) => !isBlock(cidr, { least: 8, most: 32 })),
       'clientCidrs',
       'not all of them are blocks of /8 to /32 whose address is their first one',
     ],
     [
-      Object.keys(tags).some((key) => /^(aws:|application$)/i.test(key)),
+      Object.keys(tags).some((key) => /^(aws:|aws-cdk:|application$|name$)/i.test(key)),
       'tags',
-      'aws: and application are taken; choose other keys',
+      'aws:, aws-cdk:, application and Name are taken; choose other keys',
     ],
     [
       Object.keys(tags).length > TAGS_MAX,
@@ -197,8 +210,8 @@ function placeRules({ region, availabilityZones, vpcCidr, clientCidrs, tags }: P
   ]
 }
 
-function edgeRules(parameters: Parameters): readonly Rule[] {
-  const { exposure, publicHost, certificateArn, oidc, clientCidrs, cacheReads, region } = parameters
+/** The name that hosts sign, and what vouches for it. */
+function domainRules({ account, region, publicHost, certificateArn }: Parameters): readonly Rule[] {
   return [
     [
       (publicHost === undefined) !== (certificateArn === undefined),
@@ -210,6 +223,22 @@ function edgeRules(parameters: Parameters): readonly Rule[] {
       'certificateArn',
       `the certificate has to lie in the region ${region}`,
     ],
+    [
+      certificateArn !== undefined && account !== undefined && certificateArn.split(':')[4] !== account,
+      'certificateArn',
+      `the certificate has to lie in the account ${account}`,
+    ],
+    [
+      certificateArn !== undefined && certificateArn.split(':')[1] !== partitionOf(region),
+      'certificateArn',
+      `the region ${region} is in the partition ${partitionOf(region)}`,
+    ],
+  ]
+}
+
+function edgeRules(parameters: Parameters): readonly Rule[] {
+  const { exposure, publicHost, oidc, clientCidrs, cacheReads, region } = parameters
+  return [
     [
       exposure === 'private' && publicHost !== undefined,
       'publicHost',
@@ -280,6 +309,11 @@ function databaseRules(parameters: Parameters): readonly Rule[] {
   const aurora = database === 'aurora'
   return [
     [
+      !/^(t3|t4g|[mr][5-8][a-z]*)\./.test(databaseClass),
+      'databaseClass',
+      `${databaseClass} is of no family that RDS has for Postgres 18 (t3, t4g, m5 to m8, r5 to r8)`,
+    ],
+    [
       aurora && changed('databaseClass', databaseClass),
       'databaseClass',
       'has no effect with database=aurora, which is sized by auroraCapacityMax',
@@ -295,6 +329,18 @@ function databaseRules(parameters: Parameters): readonly Rule[] {
       'has no effect with database=rds, which is sized by databaseClass',
     ],
   ]
+}
+
+/** As ARNs in the region begin; unknown kinds of regions are taken for commercial ones. */
+function partitionOf(region: string): string {
+  const kinds = {
+    'us-gov-': 'aws-us-gov',
+    'cn-': 'aws-cn',
+    'eusc-': 'aws-eusc',
+    'us-iso-': 'aws-iso',
+    'us-isob-': 'aws-iso-b',
+  }
+  return Object.entries(kinds).find(([start]) => region.startsWith(start))?.[1] ?? 'aws'
 }
 
 /** An IPv4 network in CIDR notation, with nothing set behind the prefix. */
@@ -353,8 +399,10 @@ function reader(context: (name: string) => unknown) {
   }
   const pairs = (name: ParameterName): Readonly<Record<string, string>> =>
     Object.fromEntries(
-      list(name, /^[A-Za-z0-9_.:/+@-]{1,128}=[^=]{0,256}$/).map((pair) => {
+      list(name, /^[A-Za-z0-9_.:/+@-]{1,128}=[A-Za-z0-9 _.:/+@-]{0,256}$/).map((pair, index, all) => {
         const [key = '', value = ''] = pair.split('=')
+        if (all.findIndex((other) => other.startsWith(`${key}=`)) !== index)
+          throw refuse(name, `one value for ${key}`)
         return [key, value]
       }),
     )
@@ -366,10 +414,12 @@ function missing(name: ParameterName, because: string): ParameterError {
   return new ParameterError(`context ${name} is missing: ${because}; set it with -c ${name}=...`)
 }
 
-const CIDR = /^[0-9]{1,3}(\.[0-9]{1,3}){3}\/[0-9]{1,2}$/
+const CIDR = /^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}\/[0-9]{1,2}$/
 const ISSUER = /^https:\/\/[A-Za-z0-9.-]+(:[0-9]+)?(\/[^\s?#]*)?$/
+/** Of a security group, unless its quota was raised. */
+const RULES_MAX = 60
 /** What is left of the fifty of a resource when CDK and we took ours. */
 const TAGS_MAX = 40
-const HOST = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/
+const HOST = /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/
 /** What CloudWatch Logs accepts, as far as it makes sense here. */
 const RETENTION_DAYS = [30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653]

@@ -178,6 +178,24 @@ describe('a public deployment with everything', () => {
   })
 })
 
+test('what may be chosen later can be chosen and given up: no stack drops what another one still imports', async () => {
+  const without = await synthesize()
+  const chosen = await synthesize({
+    ...PUBLIC_WITH_ALL,
+    databaseProxy: 'true',
+    builderCaFile: CA,
+    builderNames: 'builder-1',
+    alarmKeyAgeDays: '365',
+  })
+  // Stacks are updated one after the other, first those that export.
+  const lost = (before: Synthesized, after: Synthesized): string[] =>
+    [...exportsOf(before)].filter((name) => !exportsOf(after).has(name) && importsOf(before).has(name))
+  expect(lost(without, chosen)).toEqual([])
+  expect(lost(chosen, without)).toEqual([])
+  // An instance of its own kind is what it stays.
+  expect(lost(without, await synthesize({ database: 'aurora' })).length).toBeGreaterThan(0)
+}, 120_000)
+
 test.each([
   { name: 'the default', context: {} },
   { name: 'private', context: PRIVATE_IN_GOVCLOUD },
@@ -204,6 +222,14 @@ test.each([
     expect(stale.map(({ path, id }) => `${path}: ${id}`)).toEqual([])
   },
 )
+
+function exportsOf({ text }: Synthesized): Set<string> {
+  return new Set([...text.matchAll(/"Export":\{"Name":"([^"]+)"\}/g)].map(([, name = '']) => name))
+}
+
+function importsOf({ text }: Synthesized): Set<string> {
+  return new Set([...text.matchAll(/"Fn::ImportValue":"([^"]+)"/g)].map(([, name = '']) => name))
+}
 
 function tooMuch(made: Synthesized): string[] {
   return [wildcardsWithoutReason, turnedAround, policiesOfAws, openToEverybody, withoutAccount].flatMap(
