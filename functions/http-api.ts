@@ -67,24 +67,38 @@ export function httpApi(endpoints: Readonly<Record<string, Endpoint>>, log: Log)
   return (event: ArrivingEvent, context) => handler(asPayload2(event), context)
 }
 
-/** A refusal in the form of RFC 9457. `detail` names the field, the value and what to do about it. */
+/** A refusal in the form of RFC 9457. `detail` names the field, the value and what to do about it, at no more length than anybody reads. */
 export function problem(
   status: number,
   code: string,
   detail?: string,
   more: Partial<Problem> & { headers?: Readonly<Record<string, string>> } = {},
 ): Reply {
-  const { headers, ...members } = more
+  const { headers, errors, ...members } = more
   const body: Problem = {
     type: problemType(code),
     title: code.replaceAll('_', ' '),
     status,
     code,
-    ...(detail === undefined ? {} : { detail }),
+    ...(detail === undefined ? {} : { detail: readable(detail) }),
+    ...(errors === undefined
+      ? {}
+      : {
+          errors: errors.map(({ path, message }) => ({ path: readable(path), message: readable(message) })),
+        }),
     ...members,
   }
   return { status, body, headers: { 'content-type': PROBLEM_MEDIA_TYPE, ...headers } }
 }
+
+/** What was sent stands in many a refusal, and may be a megabyte: an answer, a log and an event hold its beginning. */
+function readable(text: string): string {
+  if (text.length <= WORDS_CHARACTERS_MAX) return text
+  return `${text.slice(0, WORDS_CHARACTERS_MAX).toWellFormed()} …`
+}
+
+/** Twenty faults of a declaration fit. */
+const WORDS_CHARACTERS_MAX = 4_000
 
 function readEvent(event: APIGatewayProxyEventV2): HttpRequest {
   const { http, requestId, stage } = event.requestContext
