@@ -312,6 +312,36 @@ test('a result about another kind of work is refused', async () => {
   await builder.result(claimed, builder.built(claimed))
 })
 
+test.each(['', 'CVE', 'cve-2014-0160', 'CVE-2014-0160\n', `CVE-${'1'.repeat(41)}`, 'constructor'])(
+  'a finding of %j is refused by name, not by the database',
+  async (cve) => {
+    await drainScans()
+    const { claimed } = await leased()
+    await builder.result(claimed, builder.built(claimed))
+    const held = await builder.claim(['scan'])
+    if (held === null) throw new Error('no scan was queued')
+    const found = {
+      package: 'x',
+      version: '1',
+      derivation: null,
+      cvss3: null,
+      description: null,
+      whitelisted: false,
+    }
+    const scanned = { kind: 'scan', outcome: 'scanned', scanner: 'vulnix 1.12.3' }
+    const send = (findings: object[]) =>
+      builder.result(held, { outcome: 'succeeded', succeeded: { ...scanned, findings } })
+    expect(await send([{ ...found, cve }])).toMatchObject({
+      status: 400,
+      body: {
+        code: 'invalid_body',
+        detail: expect.stringContaining('findings.0.cve: expected an id such as'),
+      },
+    })
+    expect(await send([{ ...found, cve: 'CVE-2014-0160' }])).toMatchObject({ status: 200 })
+  },
+)
+
 test('a machine without a scanner leaves the path without a verdict, and the newest of several scans counts', async () => {
   await drainScans()
   const { claimed, derivation, outPath } = await leased()

@@ -287,7 +287,8 @@ const succeeded = z.discriminatedUnion('kind', [
     findings: z
       .array(
         z.strictObject({
-          cve: line(64),
+          /** `CVE-2014-0160`, or the like of another catalogue. */
+          cve: z.string().regex(/^[A-Z]+-[0-9A-Za-z-]{4,40}$/, 'expected an id such as CVE-2014-0160'),
           package: line(200),
           version: line(200),
           derivation: line(300).nullable(),
