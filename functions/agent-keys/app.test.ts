@@ -271,6 +271,21 @@ describe('enrolment', () => {
       'invalid_body',
     ],
     [
+      'a configuration without a name',
+      async () => enrolment('web-9', generateKeyPair(), await makeToken('web-9'), { configuration: '' }),
+      400,
+      'invalid_body',
+    ],
+    [
+      'a name that no configuration can have',
+      async () => {
+        const hostname = 'x'.repeat(129)
+        return enrolment(hostname, generateKeyPair(), await makeToken(hostname))
+      },
+      400,
+      'invalid_body',
+    ],
+    [
       'a new key that did not sign',
       async () => {
         const token = await makeToken('web-6')

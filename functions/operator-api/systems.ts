@@ -8,7 +8,7 @@ import {
   recordEvent,
   showDrift,
 } from '@crystal-forge/postgres'
-import { line, storePathText } from '@crystal-forge/protocol'
+import { configurationName, environmentName, line, storePathText } from '@crystal-forge/protocol'
 import * as z from 'zod'
 import { problem } from '../http-api.ts'
 import { readBody } from '../operator-body.ts'
@@ -173,9 +173,9 @@ function createSystem(context: FleetContext): OperatorEndpoint {
 }
 
 const systemPatch = z.strictObject({
-  environment: line(64).optional(),
+  environment: environmentName.optional(),
   flake_name: line(64).nullable().optional(),
-  configuration: line(128).optional(),
+  configuration: configurationName.optional(),
   deployment_policy: z.enum(['manual', 'auto_latest', 'pinned']).optional(),
   desired_target: storePathText.nullable().optional(),
 })

@@ -244,6 +244,34 @@ describe('a declaration', () => {
       'invalid_body',
       'environments.0.name',
     ],
+    [
+      'an environment without a name',
+      { environments: [{ name: '' }] },
+      422,
+      'invalid_body',
+      'environments.0.name',
+    ],
+    [
+      'a host in an environment without a name',
+      { systems: [{ hostname: 'x', environment: '' }] },
+      422,
+      'invalid_body',
+      'systems.0.environment',
+    ],
+    [
+      'a configuration without a name',
+      { flakes: [flake], systems: [{ hostname: 'x', flake_name: 'fleet', configuration: '' }] },
+      422,
+      'invalid_body',
+      'systems.0.configuration',
+    ],
+    [
+      'a name of a host that no configuration can have',
+      { flakes: [flake], systems: [{ hostname: 'x'.repeat(129), flake_name: 'fleet' }] },
+      422,
+      'invalid_body',
+      'too long for the name of a configuration',
+    ],
     ['a duplicate member', '{"systems":[],"systems":[]}', 400, 'invalid_json', 'twice'],
     ['no JSON', '[[systems]]', 400, 'invalid_json', 'well formed'],
     ['a list', '[]', 422, 'invalid_body', 'the body'],
@@ -254,6 +282,25 @@ describe('a declaration', () => {
     expect(answer.body.detail).toContain(words)
     expect(JSON.stringify(answer.body)).not.toContain(':pw@')
     expect(await everything()).toEqual(before)
+  })
+
+  test.each([
+    ['environment', ''],
+    ['configuration', ''],
+  ])('a change of the %s to a name that is none is refused', async (member, value) => {
+    const before = await everything()
+    const answer = await world.api('PATCH', '/v1/systems/web-1', { body: { [member]: value } })
+    expect(answer).toMatchObject({ status: 422, body: { code: 'invalid_body' } })
+    expect(answer.body.detail).toContain(member)
+    expect(await everything()).toEqual(before)
+  })
+
+  test('a host of any name may be declared when it names its configuration or follows no flake', async () => {
+    const hostname = 'x'.repeat(129)
+    for (const rest of [{ flake_name: 'fleet', configuration: 'x' }, {}]) {
+      const body = { flakes: [flake], systems: [{ hostname, ...rest }] }
+      expect((await world.api('PUT', '/v1/fleet?dry_run=true', { body })).status).toBe(200)
+    }
   })
 
   test('a key that another tenant has is refused without saying whose it is', async () => {

@@ -342,6 +342,27 @@ test.each(['', 'CVE', 'cve-2014-0160', 'CVE-2014-0160\n', `CVE-${'1'.repeat(41)}
   },
 )
 
+test('what no column holds is refused by name, not by the database', async () => {
+  const { claimed } = await leased()
+  const claim = (attempt: number) =>
+    builder.send(world.jobs, 'POST /v1/builder/claims', { v: 1, kinds: ['build'], job: claimed.job, attempt })
+  expect(await claim(2 ** 31)).toMatchObject({
+    status: 400,
+    body: { detail: expect.stringContaining('attempt') },
+  })
+  expect((await claim(2 ** 31 - 1)).status).toBe(200)
+  const error = { state: 'error', configuration: 'x', class: 'eval', message: 'x', duration_ms: 1 }
+  for (const [member, value] of [
+    ['configuration', ''],
+    ['duration_ms', 2 ** 31],
+  ] as const)
+    expect(await builder.evaluations(claimed, [{ ...error, [member]: value }])).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_body', detail: expect.stringContaining(`evaluations.0.${member}`) },
+    })
+  await builder.result(claimed, builder.built(claimed))
+})
+
 test('a machine without a scanner leaves the path without a verdict, and the newest of several scans counts', async () => {
   await drainScans()
   const { claimed, derivation, outPath } = await leased()

@@ -1,10 +1,12 @@
 import * as z from 'zod'
 import {
+  configurationName,
   envelopeJson,
   hexSha256,
   hostname,
   instant,
   line,
+  namesConfiguration,
   publicKeyText,
   reportId,
   storePathText,
@@ -105,13 +107,18 @@ export type ReportAnswer = {
 }
 
 /** `POST /v1/enroll`, signed with the new key (label `new`) and the one-time token's key (label `boot`). */
-export const enrolRequest: z.ZodType<EnrolRequest> = z.strictObject({
-  v: z.literal(1),
-  hostname,
-  public_key: publicKeyText,
-  /** Which configuration of the flake the host follows; its host name when absent. */
-  configuration: line(128).optional(),
-})
+export const enrolRequest: z.ZodType<EnrolRequest> = z
+  .strictObject({
+    v: z.literal(1),
+    hostname,
+    public_key: publicKeyText,
+    /** Which configuration of the flake the host follows; its host name when absent. */
+    configuration: configurationName.optional(),
+  })
+  .refine(namesConfiguration, {
+    path: ['configuration'],
+    message: 'the host name is too long for the name of a configuration; name one',
+  })
 export type EnrolRequest = { v: 1; hostname: string; public_key: string; configuration?: string | undefined }
 export type EnrolAnswer = { system: string; key_id: string; server_time: string }
 

@@ -1,10 +1,12 @@
 import * as z from 'zod'
 import { flakeSource } from './flake-source.ts'
 import {
+  configurationName,
   drvPathText,
   envelopeJson,
   gitRevision,
   hexSha256,
+  INT4_MAX,
   instant,
   line,
   sriSha256,
@@ -83,7 +85,7 @@ export const claimRequest: z.ZodType<ClaimRequest> = z.strictObject({
   v: z.literal(1),
   kinds: z.array(jobKind).min(1).max(4),
   job: line(64).optional(),
-  attempt: z.int().min(1).optional(),
+  attempt: z.int().min(1).max(INT4_MAX).optional(),
 })
 export type ClaimRequest = { v: 1; kinds: JobKind[]; job?: string | undefined; attempt?: number | undefined }
 
@@ -221,7 +223,7 @@ export type JobHeartbeatAnswer = { lease_s: number; cancel: boolean }
 const evaluated = z.discriminatedUnion('state', [
   z.strictObject({
     state: z.literal('ok'),
-    configuration: line(128),
+    configuration: configurationName,
     drv_path: drvPathText,
     out_path: storePathText,
     system: line(64),
@@ -230,15 +232,15 @@ const evaluated = z.discriminatedUnion('state', [
     export_key: line(300).nullable(),
     facts: z.record(z.string().max(100), z.json()).optional(),
     stig_report: z.json().optional(),
-    duration_ms: z.int().min(0),
+    duration_ms: z.int().min(0).max(INT4_MAX),
   }),
   z.strictObject({
     state: z.literal('error'),
-    configuration: line(128),
+    configuration: configurationName,
     class: z.enum(['eval', 'timeout', 'infra']),
     message: text(4000),
     trace: text(8192).optional(),
-    duration_ms: z.int().min(0),
+    duration_ms: z.int().min(0).max(INT4_MAX),
   }),
 ])
 export type Evaluated = z.infer<typeof evaluated>
@@ -274,7 +276,7 @@ const succeeded = z.discriminatedUnion('kind', [
     closure: z.strictObject({ count: z.int().min(1), nar_size: z.int().min(0), sha256: hexSha256 }),
     pushed: z.strictObject({ paths: z.int().min(0), bytes: z.int().min(0) }),
     isolation: line(200),
-    duration_ms: z.int().min(0),
+    duration_ms: z.int().min(0).max(INT4_MAX),
     /** in-toto statement (SLSA provenance v1) in DSSE, signed with the builder's key. */
     attestation: envelopeJson,
   }),

@@ -1,5 +1,13 @@
 import * as z from 'zod'
-import { hostname, line, publicKeyText, storePathText } from './primitives.ts'
+import {
+  configurationName,
+  environmentName,
+  hostname,
+  line,
+  namesConfiguration,
+  publicKeyText,
+  storePathText,
+} from './primitives.ts'
 
 const name = z
   .string()
@@ -22,7 +30,7 @@ const hook = z.strictObject({
   secret: z.string().min(16).max(512).optional(),
 })
 const environment = z.strictObject({
-  name: line(64),
+  name: environmentName,
   description: line(500).default(''),
   is_active: z.boolean().default(true),
   risk_profile: line(64).default('MEDIUM'),
@@ -32,10 +40,10 @@ const builder = z.strictObject({ name, public_key: publicKeyText })
 const system = z.strictObject({
   hostname,
   public_key: publicKeyText.optional(),
-  environment: line(64).optional(),
+  environment: environmentName.optional(),
   flake_name: name.nullable().optional(),
   /** Which configuration of the flake; the host name when absent. */
-  configuration: line(128).optional(),
+  configuration: configurationName.optional(),
   deployment_policy: z.enum(['manual', 'auto_latest', 'pinned']).default('manual'),
   desired_target: storePathText.nullable().optional(),
 })
@@ -50,6 +58,13 @@ export const fleetDocument: z.ZodType<FleetDocument, unknown> = z
     systems: z.array(system).max(5000).default([]),
   })
   .superRefine((fleet, context) => {
+    for (const [index, system] of fleet.systems.entries())
+      if (typeof system.flake_name === 'string' && !namesConfiguration(system))
+        context.addIssue({
+          code: 'custom',
+          path: ['systems', index, 'configuration'],
+          message: 'the host name is too long for the name of a configuration; name one',
+        })
     unique(
       context,
       'environments',

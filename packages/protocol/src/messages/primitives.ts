@@ -53,6 +53,26 @@ export const keyIdText: z.ZodString = z
   .string()
   .regex(/^ed25519:[A-Za-z0-9_-]{43}$/, 'expected ed25519:<43 characters>')
 
+/** How long the name of a configuration may be; a host that names none follows the one that is called like it. */
+const CONFIGURATION_CHARACTERS_MAX = 128
+
+/** The name of a configuration of a flake. */
+export const configurationName: z.ZodString = line(CONFIGURATION_CHARACTERS_MAX).min(1)
+
+/** The name of an environment. */
+export const environmentName: z.ZodString = line(64).min(1)
+
+/** Whether a host names the configuration that it follows, by its own name where it gives no other. */
+export function namesConfiguration(host: {
+  readonly hostname: string
+  readonly configuration?: string | undefined
+}): boolean {
+  return host.configuration !== undefined || host.hostname.length <= CONFIGURATION_CHARACTERS_MAX
+}
+
+/** What an integer column holds. */
+export const INT4_MAX = 2_147_483_647
+
 /** Printable text of one line, for names and messages that people read. */
 export function line(charactersMax: number): z.ZodString {
   return z
