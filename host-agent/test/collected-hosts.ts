@@ -129,6 +129,7 @@ async function chmodAll(tree: PreparedTree, modes: Readonly<Record<string, numbe
 const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 const FAILLOCK = `auth required /nix/store/x-linux-pam/lib/security/pam_faillock.so preauth silent audit deny=3 fail_interval=900 unlock_time=0 # order 10
+auth sufficient pam_unix.so likeauth try_first_pass
 auth [default=die]   pam_faillock.so authfail audit deny=3 fail_interval=900 unlock_time=0
 auth sufficient pam_p11.so /lib/opensc-pkcs11.so
 account required pam_faillock.so
@@ -163,6 +164,10 @@ const COMPLIANT_FILES: Readonly<Record<string, string>> = {
   'etc/pam_pkcs11/pam_pkcs11.conf': 'pam_pkcs11 {\n  cert_policy = ca,signature,ocsp_on, crl_auto;\n}\n',
   'etc/systemd/journal-upload.conf':
     '[Upload]\nURL=https://log:hunter2@logs.example.com:19532\nTrustedCertificateFile=/etc/ssl/ca.pem\n',
+  'etc/systemd/journald.conf': '[Journal]\nStorage=persistent\nAudit=yes\n',
+  'etc/ssh/sshd_config': 'Port 22\nInclude sshd_config.d/*.conf\nPermitRootLogin no\n',
+  'etc/ssh/sshd_config.d/10-sftp.conf':
+    'Match Group sftp\n  ForceCommand internal-sftp\n  ClientAliveInterval 300\n',
   'etc/systemd/logind.conf': '[Login]\nIdleAction=lock\nIdleActionSec=10min\n',
   'sys/module/apparmor/parameters/enabled': 'Y\n',
   'etc/pam.d/login': FAILLOCK,
@@ -200,6 +205,10 @@ const LAX_FILES: Readonly<Record<string, string>> = {
   'etc/sssd/sssd.conf': '[pam]\noffline_credentials_expiration = 0\n',
   'etc/pam_pkcs11/pam_pkcs11.conf': 'cert_policy = none;\n',
   'etc/systemd/journal-upload.conf': '[Upload]\nTrustedCertificateFile=all\n',
+  'etc/systemd/journald.conf': '[Journal]\nAudit=no\n',
+  'etc/ssh/sshd_config':
+    'PermitRootLogin no\nMatch Address 10.0.0.0/8\n  permitrootlogin yes\n  ClientAliveInterval=0\n  Include more\nMatch all\n  Banner none\n',
+  'etc/ssh/more': 'LogLevel QUIET\nClientAliveCountMax 9\n',
   'etc/systemd/logind.conf': '[Login]\nIdleAction=ignore\nIdleActionSec=30min\n',
   'sys/module/apparmor/parameters/enabled': 'N\n',
   'etc/pam.d/sshd': 'auth required pam_unix.so\n',

@@ -11,12 +11,14 @@ let
   mismatch = found: wanted: unknown "found a ${kindOf found}, which cannot be compared with a ${kindOf wanted}";
 
   # Turn a whole file into the value that is compared; the expected value already is that value.
-  readsFile = [ "kv" "limits" ];
+  readsFile = [ "kv" "kv-all" "limits" "limit-values" "pam-args" "sudo-default" "sudo-without-password" ];
 
   lists = found: wanted: holds:
     if builtins.isList found && builtins.isList wanted then yesOrNo holds else mismatch found wanted;
+  # Each element of a list is judged.
   numbers = found: wanted: holds:
-    if isNumber found && isNumber wanted then yesOrNo holds else mismatch found wanted;
+    let values = lib.toList found; in
+    if lib.all isNumber values && isNumber wanted then yesOrNo (lib.all holds values) else mismatch found wanted;
   # Modes are bits, not numbers: 0077 is not "less" than 0700. Each element of a list is judged.
   bits = found: wanted: holds:
     let values = lib.toList found; in
@@ -33,12 +35,12 @@ let
     subset = lists found wanted (lib.all (one: lib.elem one wanted) found);
     contains = lists found wanted (lib.all (one: lib.elem one found) wanted);
     excludes = lists found wanted (!lib.any (one: lib.elem one found) wanted);
-    le = numbers found wanted (found <= wanted);
-    ge = numbers found wanted (found >= wanted);
+    le = numbers found wanted (value: value <= wanted);
+    ge = numbers found wanted (value: value >= wanted);
     between =
-      if !isNumber found then mismatch found wanted
+      if !lib.all isNumber (lib.toList found) then mismatch found wanted
       else if !builtins.isList wanted || builtins.length wanted != 2 || !lib.all isNumber wanted then unknown "two numbers are expected"
-      else yesOrNo (lib.elemAt wanted 0 <= found && found <= lib.elemAt wanted 1);
+      else yesOrNo (lib.all (value: lib.elemAt wanted 0 <= value && value <= lib.elemAt wanted 1) (lib.toList found));
     matches =
       if builtins.isString found && builtins.isString wanted then yesOrNo (builtins.match wanted found != null)
       else mismatch found wanted;

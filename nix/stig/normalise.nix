@@ -78,75 +78,93 @@ let
     else if found == [ ] then no "the key ${arg} is not set"
     else ok (lib.last found).value;
 
+  # Every value that is given to a key, whatever the case of its letters; `key value` or `key=value`.
+  valuesOf = key: line:
+    let parts = builtins.match "([^ =]+)( ?= ?| )(.*)" line; in
+    if parts != null && lib.toLower (lib.head parts) == lib.toLower key then [ (unquote (lib.elemAt parts 2)) ] else [ ];
+
+  # Entries of security.pam.loginLimits as lines that `kv` reads; `-` is both kinds.
   limits = value:
-    if !builtins.isList value || !lib.all builtins.isAttrs value then no "not a list of limits"
-    else ok (map (one: "${one.domain} ${one.type} ${one.item}=${toString one.value}") value);
+    if limitEntries value == null then no "not a list of limits"
+    else ok (lib.concatMap
+      (one: map (type: "${one.domain} ${type} ${one.item}=${one.limit}") (if one.type == "-" then [ "soft" "hard" ] else [ one.type ]))
+      (limitEntries value));
 
-  # The module without its directory, comments dropped, arguments in order of the alphabet.
-  pamLine = line:
-    let parsed = parsePamLine line; in
-    if parsed == null then line
-    else lib.concatStringsSep " " ([ parsed.type parsed.control parsed.module ] ++ parsed.args);
-  # Kind and module alone: where a package lies, or how much a site demands of it, is not what such a rule is about.
-  pamModule = line:
-    let parsed = parsePamLine line; in
-    if parsed == null then line else "${parsed.type} ${parsed.module}";
-  parsePamLine = line:
+  # What is the hard limit of an item, for whomever, of each the last; none is -1.
+  limitValues = item: value:
     let
-      parts = builtins.match "([^ ]+) (\\[[^]]*]|[^ ]+) ([^ ]+)(.*)" (fold (lib.head (lib.splitString "#" line)));
-      at = lib.elemAt parts;
+      hard = lib.filter (one: one.item == item && one.type != "soft") (limitEntries value);
+      domains = lib.unique (map (one: one.domain) hard);
+      values = map (domain: (lib.last (lib.filter (one: one.domain == domain) hard)).limit) domains;
     in
-    if parts == null then null
-    else { type = at 0; control = at 1; module = lib.last (lib.splitString "/" (at 2)); args = sorted (words (at 3)); };
+    if limitEntries value == null then no "not a list of limits"
+    else if values == [ ] then no "${item} is not set"
+    else ok (map (limit: if lib.elem limit [ "unlimited" "infinity" ] then "-1" else limit) values);
 
-  # Keys are ignored; syscalls, fields and permissions are put in order.
-  auditRule = text:
+  # The option is a list of entries; a host shows `domain type item` and its value.
+  limitEntries = value:
+    if builtins.isAttrs value then
+      lib.mapAttrsToList
+        (name: limit:
+          let at = position: let parts = lib.splitString " " name; in if position < builtins.length parts then lib.elemAt parts position else ""; in
+          { domain = at 0; type = at 1; item = at 2; limit = toString limit; })
+        value
+    else if !builtins.isList value || !lib.all builtins.isAttrs value then null
+    else map (one: { inherit (one) domain type item; limit = toString one.value; }) value;
+
+  inherit (import ./audit-rules.nix { inherit lib words; }) auditRule effective;
+  inherit (import ./pam-lines.nix { inherit lib words fold; }) pamLine pamModule pamControl pamArguments;
+  inherit (import ./sudoers-lines.nix { inherit lib fold; }) sudoDefault sudoWithoutPassword onlyDefaults;
+
+  # A list is what is recorded under all of its rules together.
+  auditRules = value:
+    let single = each { read = auditRule; what = "an audit rule"; } value; in
+    if single.ok && builtins.isList value then ok (effective (lib.filter builtins.isString value)) else single;
+
+  withArg = arg: read: if arg == null then no "no key is named" else read;
+  # What `read` finds in the lines of a text or of a list of them; null is nothing.
+  found = what: read: value:
     let
-      takesWord = [ "-a" "-A" "-w" "-p" "-k" "-S" "-F" "-C" ];
-      step = state: word:
-        if state.option != null then
-          let next = word; inherit (state) option; in
-          state // { option = null; }
-            // (if option == "-k" || lib.hasPrefix "key=" next then { }
-          else if option == "-S" then { syscalls = state.syscalls ++ lib.splitString "," next; }
-          else { parts = state.parts ++ [ "${option} ${auditWord option next}" ]; })
-        else if lib.elem word takesWord then state // { option = word; }
-        else state // { parts = state.parts ++ [ word ]; };
-      end = lib.foldl' step { option = null; parts = [ ]; syscalls = [ ]; } (words text);
-      calls = lib.optional (end.syscalls != [ ]) "-S ${lib.concatStringsSep "," (sorted end.syscalls)}";
+      lines = linesOf (line: line) value;
+      values = read lines.value;
     in
-    lib.concatStringsSep " " (sorted (end.parts ++ calls));
-  auditWord = option: word:
-    if option == "-a" || option == "-A" then lib.concatStringsSep "," (sorted (lib.splitString "," word))
-    else if option == "-w" then
-      let trimmed = builtins.match "(.*[^/])/+" word; in if trimmed == null then word else lib.head trimmed
-    else if option == "-p" then lib.concatStrings (sorted (lib.stringToCharacters word))
-    else
-      let unset = builtins.match "([a-z]*uid)(!?=)(-1|4294967295)" word; in
-      if unset == null then word else "${lib.elemAt unset 0}${lib.elemAt unset 1}unset";
+    if !lines.ok then lines else if values == null then no "${what} is not set" else ok values;
 
   apply = arg: name: value: {
     text = each { read = fold; what = "a text"; } value;
     int = each { read = toInt; what = "a whole number"; numbers = true; } value;
     octal = each { read = toOctal; what = "an octal number"; } value;
     seconds = each { read = toSeconds; what = "a time span"; numbers = true; } value;
-    audit-rule = each { read = auditRule; what = "an audit rule"; } value;
+    audit-rule = auditRules value;
     lines = linesOf (line: line) value;
     pam = linesOf pamLine value;
     pam-module = linesOf pamModule value;
+    pam-control = linesOf pamControl value;
+    pam-args = withArg arg (found arg (lines: pamArguments lines arg) value);
     kv = keyValue arg value;
+    kv-all = withArg arg (found arg (lib.concatMap (valuesOf arg)) value);
     limits = limits value;
+    limit-values = withArg arg (limitValues arg value);
+    sudo-default = withArg arg (found arg (lines: sudoDefault lines arg) value);
+    sudo-without-password = found "" sudoWithoutPassword value;
   }.${name};
 in
 {
   normalise = names: arg: value:
     lib.foldl' (current: name: if current.ok then apply arg name current.value else current) (ok value) names;
 
-  # A file shortened to the lines that assign `arg`: a report needs them and must not carry what else the file holds.
-  onlyAssignments = arg: value:
-    let lines = linesOf (line: line) value; in
-    if arg == null || !lines.ok then value
-    else lib.filter (line: let one = assignment line; in one != null && one.key == arg) lines.value;
+  # A file shortened to the lines that count: a report needs them and must not carry what else the file holds.
+  shorten = names: arg: value:
+    let
+      lines = linesOf (line: line) value;
+      reads = name: lib.elem name names;
+    in
+    if !lines.ok || arg == null && !reads "sudo-without-password" then value
+    else if reads "kv" && !reads "limits" then lib.filter (line: let one = assignment line; in one != null && one.key == arg) lines.value
+    else if reads "kv-all" then lib.filter (line: valuesOf arg line != [ ]) lines.value
+    else if reads "sudo-default" then onlyDefaults arg lines.value
+    else if reads "sudo-without-password" then sudoWithoutPassword lines.value
+    else value;
 
   inherit auditRule;
 }

@@ -3,7 +3,7 @@
 let
   cfg = config.crystal-forge.stig;
   judge = import ./judge.nix { inherit lib; };
-  inherit (import ./normalise.nix { inherit lib; }) onlyAssignments;
+  inherit (import ./normalise.nix { inherit lib; }) shorten;
   reader = import ./read-option.nix { inherit lib config options; };
   justifications = import ./justification.nix { inherit lib config catalogue; };
 
@@ -30,8 +30,7 @@ let
       wanted = resolve chosen.value;
       hasValue = chosen ? value;
       shortened =
-        if found ? value && lib.elem "kv" (chosen.normalise or [ ]) && !lib.elem "limits" chosen.normalise
-        then { value = onlyAssignments arg found.value; } else found;
+        if found ? value then { value = shorten (chosen.normalise or [ ]) arg found.value; } else found;
       verdict =
         if hasValue && wanted.unset != [ ]
         then { verdict = "unknown"; because = "crystal-forge.stig.params.${lib.head wanted.unset} is not set"; }

@@ -25,12 +25,10 @@ const installed = z.object({
 
 /** Where a contrary line of the configuration is no contrary sight of the host: what the check says all the same, and why. */
 const NOT_SHOWN: Readonly<Record<string, readonly ['agrees' | 'unknown', string]>> = {
-  'V-268107': ['agrees', 'DISA asks whether journald runs, and it always does'],
   'V-268124': ['agrees', 'DISA asks for the bundle of certificates, which stays when sssd is off'],
   'V-268138': ['agrees', 'that accounts could be changed unlocks none; the host shows that root is locked'],
   'V-268144': ['agrees', 'disks are not made by a configuration; the host shows them as they are'],
   'V-268149': ['agrees', 'timesyncd has a list of its own, which the line does not touch'],
-  'V-268178': ['unknown', 'the line leaves the key out, and what sssd does then is not in its file'],
   'V-268179': ['agrees', 'DISA asks for a file, which stays when pam_p11 is off; V-268177 asks for that'],
 }
 /** What only root can prepare. */

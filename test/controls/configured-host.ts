@@ -18,6 +18,7 @@ const atom = z.union([z.string(), z.number(), z.boolean()])
 export const configuration = z.object({
   files: z.record(z.string(), z.string()),
   sshd: z.record(z.string(), z.union([atom, z.array(z.string())])),
+  sshdExtra: z.string(),
   auditRules: z.array(z.string()),
   auditBacklogLimit: z.number(),
   kernelParams: z.array(z.string()),
@@ -40,6 +41,7 @@ export async function configuredHost(of: Configuration): Promise<{ tree: Prepare
   const files = {
     ...WITHOUT_CONFIGURATION,
     ...of.files,
+    '/etc/ssh/sshd_config': `${asSshdPrints('', of.sshd)}${of.sshdExtra}`,
     ...ofKernel(of),
     ...ofHardware(of),
     ...ofProfile(of),
@@ -162,7 +164,7 @@ const WITHOUT_CONFIGURATION: Readonly<Record<string, string>> = {
   '/etc/group': `root:x:${OWNER.gid}:\nsystemd-journal:x:${JOURNAL_GID}:\n`,
   // As update-users-groups.pl writes a line: the seventh field, the limit of inactivity, is empty.
   '/etc/shadow': 'root:!:1::::::\nsshd:!:1::::::\n',
-  '/etc/os-release': 'ID=nixos\nVERSION_ID="25.11"\n',
+  '/etc/os-release': 'ID=nixos\nVERSION_ID="26.05"\n',
   '/etc/sssd/pki/sssd_auth_ca_db.pem': recorded('compliant/certificates.pem'),
   '/etc/nixos/configuration.nix': '{ }\n',
   '/etc/systemd/system/auditd.service': '[Service]\n',

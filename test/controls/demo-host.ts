@@ -48,7 +48,7 @@ export function reportOf(
       .flatMap((one) => alternativesOf(one)[0] ?? [])
     rules[rule.id] = {
       state: rule.assess.config.mode === 'none' ? 'manual' : 'active',
-      expected: chosen.map(({ option, key = [], op, value }) => ({
+      expected: chosen.map(({ option, key = [], op, value, arg, normalise }) => ({
         option: [...option, ...key]
           .map((part) =>
             part === '*' || /^[A-Za-z_][A-Za-z0-9_'-]*$/.test(part) ? part : JSON.stringify(part),
@@ -56,6 +56,8 @@ export function reportOf(
           .join('.'),
         op,
         ...(value === undefined ? {} : { value: plain(resolveParams(value, rule, undefined) ?? null) }),
+        ...(arg === undefined ? {} : { arg }),
+        ...(normalise === undefined ? {} : { normalise }),
       })),
       actual: chosen.map((one) => ({
         ...found(satisfying(one, rule)),
@@ -165,11 +167,25 @@ type Asked = {
 function satisfying({ op, value, arg, normalise = [] }: Asked, rule: CatalogueRule): Json | undefined {
   const wanted = resolveParams(value, rule, undefined)
   const plainValue = bare(op, wanted)
+  if (normalise.includes('pam-args')) return STACK
   if (plainValue === undefined || arg === undefined) return plainValue
+  if (normalise.includes('kv-all')) return ''
+  if (normalise.includes('limit-values')) return { [`* hard ${arg}`]: '1' }
+  if (normalise.includes('sudo-default'))
+    return [`Defaults ${arg}=${isList(plainValue) ? plainValue[0] : ''}`]
   if (!normalise.includes('limits')) return `${arg} = ${String(plainValue)}\n`
   const [domain = '', type = '', item = ''] = arg.split(' ')
   return [{ domain, type, item, value: String(plainValue) }]
 }
+
+const isList = (value: Json): value is readonly Json[] => Array.isArray(value)
+
+/** What counts failed attempts, around the module that lets in. */
+const STACK: readonly string[] = [
+  'auth required pam_faillock.so preauth deny=3 fail_interval=900 unlock_time=0',
+  'auth sufficient pam_unix.so',
+  'auth [default=die] pam_faillock.so authfail deny=3 fail_interval=900 unlock_time=0',
+]
 
 function bare(op: string, wanted: Json | undefined): Json | undefined {
   const list: readonly Json[] = Array.isArray(wanted) ? wanted : []
@@ -181,8 +197,17 @@ function bare(op: string, wanted: Json | undefined): Json | undefined {
     case 'ne':
       return Array.isArray(wanted) ? ['other'] : `not ${String(wanted)}`
     case 'in':
+      // A release may carry the day on which it ends.
+      return typeof list[0] === 'string'
+        ? list
+            .map(String)
+            .at(-1)
+            ?.replace(/ until .*$/, '')
+        : list[0]
     case 'between':
       return list[0]
+    case 'bitsWithin':
+      return [wanted ?? null]
     case 'excludes':
       return []
     case 'matches':

@@ -19,6 +19,8 @@ let
   gdmPath = [ "services" ] ++ (if newer then [ "displayManager" "gdm" ] else [ "xserver" "displayManager" "gdm" ]);
   collector = params { logCollectorUrl = "https://logs.example.mil:19532"; logCollectorCa = "/etc/ssl/collector.pem"; };
   sssd = { premise.services.sssd.enable = true; };
+  # Lines of a site merge with ours; one that records nothing loses every rule, whoever wrote it.
+  recordsNothing = auditRules // { plainLoses = true; };
 in
 {
   V-268078 = option "networking.firewall.enable" false;
@@ -74,7 +76,7 @@ in
   V-268145 = pwquality "ocredit" "1";
   V-268146 = option "networking.wireless.enable" true;
   V-268147 = option "hardware.bluetooth.enable" true;
-  V-268148 = auditRules;
+  V-268148 = recordsNothing;
   V-268149 = option "networking.timeServers" [ "pool.example.com" ];
   V-268150 = if newer then option "services.timesyncd.settings.Time.PollIntervalMaxSec" 4096
     else option "services.timesyncd.extraConfig" "PollIntervalMaxSec=4096\n";
@@ -102,5 +104,8 @@ in
   V-268179 = option "security.pam.p11.enable" false;
   V-268181 = loginDefs "UMASK" "022";
 }
-// lib.genAttrs (map (n: "V-268${n}") [ "091" "094" "095" "096" "097" "098" "099" "100" "119" "163" "164" "165" "166" "167" ]) (_: auditRules)
-// lib.optionalAttrs newer { V-268107 = option "services.journald.audit" false; }
+// lib.genAttrs (map (n: "V-268${n}") [ "091" "094" "095" "096" "097" "098" "099" "100" "163" "164" "165" "166" "167" ]) (_: recordsNothing)
+// {
+  V-268119 = auditRules;
+  V-268107 = if newer then option "services.journald.audit" false else option "services.journald.extraConfig" "Audit=no\n";
+}

@@ -41,6 +41,7 @@ let
     "security/pwquality.conf"
     "pam_pkcs11/pam_pkcs11.conf"
     "systemd/journal-upload.conf"
+    "systemd/journald.conf"
     "systemd/logind.conf"
     "systemd/timesyncd.conf"
     "audit/auditd.conf"
@@ -66,6 +67,7 @@ let
 
   describe = config: {
     files = filesOf config;
+    sshdExtra = config.services.openssh.extraConfig;
     sshd = lib.filterAttrs (_: value: value != null) config.services.openssh.settings;
     auditRules = config.security.audit.rules;
     auditBacklogLimit = config.security.audit.backlogLimit;

@@ -27,6 +27,7 @@ export const QUESTIONS: readonly Question[] = [
   {"collector":"key-value-file","args":{"path":"/etc/security/pwquality.conf"}},
   {"collector":"key-value-file","args":{"path":"/etc/sssd/sssd.conf"}},
   {"collector":"key-value-file","args":{"path":"/etc/systemd/journal-upload.conf"}},
+  {"collector":"key-value-file","args":{"path":"/etc/systemd/journald.conf"}},
   {"collector":"key-value-file","args":{"path":"/etc/systemd/logind.conf"}},
   {"collector":"key-value-file","args":{"path":"/sys/module/apparmor/parameters/enabled"}},
   {"collector":"limits","args":{"service":"login"}},

@@ -1,5 +1,6 @@
 import { CannotCollect, type Collector, PATH } from './collector.ts'
 import { readText } from './read-text.ts'
+import { underMatch } from './sshd-match.ts'
 
 /** `sshd -T` prints every setting in lower case; one that is given several times is a line each. */
 export const sshd: Collector = async (host) => {
@@ -14,7 +15,8 @@ export const sshd: Collector = async (host) => {
   // Their order follows from what addresses the process itself could use.
   const addresses = found.get('listenaddress')
   if (addresses !== undefined) found.set('listenaddress', addresses.split('\n').sort().join('\n'))
-  const settings = Object.fromEntries(found)
+  const blocks = await underMatch(host)
+  const settings = { ...Object.fromEntries(found), ...(blocks === null ? {} : { underMatch: blocks }) }
   const banner = found.get('banner') ?? 'none'
   if (!PATH.test(banner) || !host.tree.exists(banner)) return settings
   return { ...settings, bannerText: await readText(host, banner, BANNER_BYTES_MAX) }

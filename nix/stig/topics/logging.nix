@@ -55,9 +55,9 @@ in
       enable = lib.mkIf active (must true);
       extraConfig = lib.mkIf active remote;
     };
-    journald = lib.optionalAttrs (options.services.journald ? audit) {
-      audit = lib.mkIf (journald && on "V-268107") (must true);
-    } // {
+    journald = (if options.services.journald ? audit
+    then { audit = lib.mkIf (journald && on "V-268107") (must true); }
+    else { extraConfig = lib.mkIf (journald && on "V-268107") (lib.mkAfter "Audit=yes\n"); }) // {
       upload = {
         enable = lib.mkIf (journald && on "V-268108" && params.logCollectorUrl != null) (must true);
         settings.Upload = {

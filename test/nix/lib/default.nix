@@ -13,6 +13,7 @@ let
     literalExpression = text: { _type = "literalExpression"; inherit text; };
     gvariant.mkUint32 = value: { _type = "gvariant"; type = "u"; inherit value; __toString = one: "uint32 ${toString one.value}"; };
     id = value: value;
+    mod = a: b: a - b * (a / b);
     min = a: b: if a < b then a else b;
     toLower = builtins.replaceStrings upper lower;
     boolToString = value: if value then "true" else "false";
@@ -55,6 +56,8 @@ let
     reverseList = list: builtins.genList (at: builtins.elemAt list (builtins.length list - 1 - at)) (builtins.length list);
     sortOn = key: builtins.sort (a: b: key a < key b);
     groupBy = builtins.groupBy;
+    imap0 = f: list: builtins.genList (at: f at (builtins.elemAt list at)) (builtins.length list);
+    remove = value: builtins.filter (one: one != value);
     range = from: to: if to < from then [ ] else builtins.genList (at: from + at) (to - from + 1);
     intersectLists = keep: builtins.filter (one: builtins.elem one keep);
   };

@@ -201,11 +201,13 @@ in
             default = { };
           };
         };
+        extraConfig = lines;
       } // lib.optionalAttrs newer { audit = nullOr types.bool; };
       logind = if newer then { settings.Login = mkOption { type = atoms; default = { }; }; } else { extraConfig = lines; };
       openssh = {
         enable = bool false;
         banner = nullOr types.lines;
+        extraConfig = lines;
         settings = free {
           LogLevel = mkOption { type = types.nullOr (types.enum [ "QUIET" "INFO" "VERBOSE" "DEBUG" ]); default = "INFO"; };
           Ciphers = mkOption { type = types.nullOr (types.listOf types.str); default = [ "chacha20-poly1305@openssh.com" "aes256-ctr" ]; };
@@ -266,6 +268,9 @@ in
       "default/useradd".source = pkgs.writeText "useradd" "GROUP=100\nHOME=/home\n";
       issue = mkDefault { source = pkgs.writeText "issue" "\n<<< Welcome to NixOS ${generation} (\\m) - \\l >>>\n${config.services.getty.helpLine}\n\n"; };
       "login.defs".source = pkgs.writeText "login.defs" (keyValues " " config.security.loginDefs.settings);
+      "systemd/journald.conf".text = "[Journal]\nStorage=persistent\n"
+        + lib.optionalString (newer && config.services.journald.audit != null) "Audit=${lib.boolToString config.services.journald.audit}\n"
+        + config.services.journald.extraConfig;
       "systemd/journal-upload.conf".source = pkgs.writeText "journal-upload.conf" (ini config.services.journald.upload.settings);
       "systemd/logind.conf".text = "[Login]\nKillUserProcesses=no\n" + (if newer then keyValues "=" config.services.logind.settings.Login else config.services.logind.extraConfig);
       "systemd/timesyncd.conf".text = "[Time]\nNTP=${lib.concatStringsSep " " config.services.timesyncd.servers}\n"

@@ -311,6 +311,39 @@ describe('the join of evidence', () => {
           expect(joinControl(question(evaluated, facts, { people })).state).not.toBe('pass')
   })
 
+  it('takes what is missing in what the host shows for a finding, and what it did not look at for unknown', () => {
+    const [asked] = RULE.assess.runtime
+    if (asked === undefined) throw new Error('the rule asks the host')
+    const nowhere = fact('no', 1, { values: { loglevel: 'INFO' } })
+    expect(joinControl(question(active, [nowhere]))).toMatchObject({
+      state: 'contradiction',
+      reason: 'drift',
+    })
+    const deeper = {
+      ...RULE,
+      assess: { ...RULE.assess, runtime: [{ ...asked, field: ['underMatch', 'permitrootlogin'] }] },
+    }
+    expect(joinControl(question(active, [nowhere], { rule: deeper }))).toMatchObject({
+      state: 'not_reviewed',
+      reason: 'unproven',
+    })
+  })
+
+  it.each([
+    ['2026-06-30', 'agrees'],
+    ['2026-07-01', 'disagrees'],
+  ] as const)('counts what carries a last day to the end of it: %s %s', (day, kind) => {
+    const [asked] = RULE.assess.runtime
+    if (asked === undefined) throw new Error('the rule asks the host')
+    const value = ['25.11 until 2026-06-30', '24.11']
+    const rule = { ...RULE, assess: { ...RULE.assess, runtime: [{ ...asked, op: 'in' as const, value }] } }
+    const asOf = new Date(`${day}T23:00:00Z`)
+    const seen = fact('25.11', 0, { collectedAt: asOf })
+    expect(joinControl(question(null, [seen], { rule, asOf })).observed.kind).toBe(kind)
+    const always = fact('24.11', 0, { collectedAt: asOf })
+    expect(joinControl(question(null, [always], { rule, asOf })).observed.kind).toBe('agrees')
+  })
+
   it('says which evidence it used', () => {
     const result = joinControl(question(active, AGREES, needs(person(true))))
     expect(result.evidence).toEqual(['evl_1', 'cfm_1', 'cev_1'])

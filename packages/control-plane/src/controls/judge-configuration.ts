@@ -102,8 +102,9 @@ function findPair(
 
 function judgePair(chosen: ExpectedOption, reported: ReportedRule, at: number): Verdict {
   const found = reported.actual[at]
-  if (found === undefined) return { kind: 'unknown', because: 'no value is reported' }
-  if (found.verdict === 'unsupported') return { kind: 'unknown', because: found.because ?? WORDS.unsupported }
+  if (found === undefined) return { kind: 'unknown', because: 'no value is reported', missing: false }
+  if (found.verdict === 'unsupported')
+    return { kind: 'unknown', because: found.because ?? WORDS.unsupported, missing: false }
   // A parameter of the site was resolved by the evaluator; every other expected value is the catalogue's.
   const named = JSON.stringify(chosen.value ?? null).includes('{"param":')
   const expected = named ? reported.expected[at]?.value : chosen.value

@@ -104,18 +104,35 @@ function answer(question: RuntimeQuestion, check: RuntimeCheck): Answer {
   if (found.error !== null)
     return { kind: 'unknown', because: `${check.collector}: ${found.error}`, evidence: found, until }
   const actual = valueAt(found.values, check.field ?? [])
-  const expected = resolveParams(check.value, rule, params)
+  const resolved = resolveParams(check.value, rule, params)
+  const expected = check.op === 'in' ? stillSupported(resolved, asOf) : resolved
   const verdict: Verdict =
     check.value !== undefined && expected === undefined
-      ? { kind: 'unknown', because: 'a parameter of the site is not set' }
+      ? { kind: 'unknown', because: 'a parameter of the site is not set', missing: false }
       : judge({ op: check.op, actual, expected, arg: check.arg, normalise: check.normalise ?? [] })
-  return { ...inWords(check, actual, verdict), evidence: found, until }
+  const looked = actual !== undefined || valueAt(found.values, (check.field ?? []).slice(0, -1)) !== undefined
+  return { ...inWords(check, actual, verdict, looked), evidence: found, until }
 }
 
+/** `25.11 until 2026-06-30` counts to the end of that day. */
+function stillSupported(value: Json | undefined, asOf: Date): Json | undefined {
+  if (value === undefined || !isList(value)) return value
+  return value.flatMap((entry) => {
+    const [, name, day] = /^(.+) until ([0-9]{4}-[0-9]{2}-[0-9]{2})$/.exec(String(entry)) ?? []
+    if (name === undefined || day === undefined) return [entry]
+    return asOf.toISOString().slice(0, 10) <= day ? [name] : []
+  })
+}
+
+/**
+ * What is missing in what the host shows is a finding ("or is missing, or is commented out"), once the host has looked there: an
+ * agent that does not know of a part has said nothing about what is in it.
+ */
 function inWords(
   check: RuntimeCheck,
   actual: Json | undefined,
   verdict: Verdict,
+  looked: boolean,
 ): Pick<Answer, 'kind' | 'because'> {
   const what = [check.collector, ...(check.field ?? [])].join(' ')
   switch (verdict.kind) {
@@ -124,7 +141,10 @@ function inWords(
     case 'false':
       return { kind: 'disagrees', because: `${what}: the host shows ${short(actual)}` }
     case 'unknown':
-      return { kind: 'unknown', because: `${what}: ${verdict.because}` }
+      return {
+        kind: verdict.missing && looked ? 'disagrees' : 'unknown',
+        because: `${what}: ${verdict.because}`,
+      }
   }
 }
 

@@ -7,7 +7,8 @@ export type { Json } from './json-value.ts'
 /** `unknown` is never a pass: the value is missing, of the wrong type, or cannot be read. */
 export type Verdict =
   | { readonly kind: 'true' | 'false' }
-  | { readonly kind: 'unknown'; readonly because: string }
+  /** `missing`: there was something to read, and what is asked for was not in it. */
+  | { readonly kind: 'unknown'; readonly because: string; readonly missing: boolean }
 
 export type Judged = {
   readonly op: Operator
@@ -27,10 +28,10 @@ export function judge(question: Judged): Verdict {
   const { op, actual, expected } = question
   if (op === 'absent') return yesOrNo(actual === undefined || actual === null)
   if (op === 'present') return yesOrNo(actual !== undefined && actual !== null)
-  if (actual === undefined) return unknown('nothing was found')
+  if (actual === undefined) return unknown('nothing was found', true)
   if (expected === undefined) return unknown('nothing is expected')
   const found = normalise(actual, question.normalise, question.arg)
-  if (!found.ok) return unknown(found.because)
+  if (!found.ok) return unknown(found.because, found.missing)
   const wanted = normalise(
     expected,
     question.normalise.filter((name) => !READS_A_FILE.has(name)),
@@ -41,7 +42,15 @@ export function judge(question: Judged): Verdict {
 }
 
 /** These turn a whole file into the value that is compared; the expected value already is that value. */
-const READS_A_FILE: ReadonlySet<Normaliser> = new Set(['kv', 'limits'])
+const READS_A_FILE: ReadonlySet<Normaliser> = new Set([
+  'kv',
+  'kv-all',
+  'limits',
+  'limit-values',
+  'pam-args',
+  'sudo-default',
+  'sudo-without-password',
+])
 
 type Compared = Exclude<Operator, 'absent' | 'present'>
 
@@ -82,15 +91,17 @@ function compareLists(op: 'subset' | 'contains' | 'excludes', found: Json, wante
   return yesOrNo(!wanted.some((one) => has(found, one)))
 }
 
+/** Each element of a list is judged. */
 function compareNumbers(op: 'le' | 'ge' | 'between', found: Json, wanted: Json): Verdict {
-  if (typeof found !== 'number') return mismatch(found, wanted)
+  const values = isList(found) ? found : [found]
+  if (!values.every((value) => typeof value === 'number')) return mismatch(found, wanted)
   if (op === 'between') {
     const [low, high] = isList(wanted) ? wanted : []
     if (typeof low !== 'number' || typeof high !== 'number') return unknown('two numbers are expected')
-    return yesOrNo(low <= found && found <= high)
+    return yesOrNo(values.every((value) => low <= value && value <= high))
   }
   if (typeof wanted !== 'number') return mismatch(found, wanted)
-  return yesOrNo(op === 'le' ? found <= wanted : found >= wanted)
+  return yesOrNo(values.every((value) => (op === 'le' ? value <= wanted : value >= wanted)))
 }
 
 /** Modes are bits, not numbers: 0077 is not "less" than 0700. Each element of a list is judged. */
@@ -132,5 +143,5 @@ function mismatch(found: Json, wanted: Json): Verdict {
   return unknown(`found a ${kindOf(found)}, which cannot be compared with a ${kindOf(wanted)}`)
 }
 
-const unknown = (because: string): Verdict => ({ kind: 'unknown', because })
+const unknown = (because: string, missing = false): Verdict => ({ kind: 'unknown', because, missing })
 const yesOrNo = (holds: boolean): Verdict => ({ kind: holds ? 'true' : 'false' })

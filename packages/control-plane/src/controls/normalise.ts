@@ -1,9 +1,13 @@
 import type { Normaliser } from '@crystal-forge/protocol'
+import { auditRule, effectiveAuditRules } from './audit-rules.ts'
 import type { Json } from './json-value.ts'
+import { pamArguments, pamControl, pamLine, pamModule } from './pam-lines.ts'
+import { sudoDefault, sudoWithoutPassword } from './sudoers-lines.ts'
 
 type Normalised =
   | { readonly ok: true; readonly value: Json }
-  | { readonly ok: false; readonly because: string }
+  /** `missing`: it could be read, and what is asked for is not in it. */
+  | { readonly ok: false; readonly because: string; readonly missing: boolean }
 
 /** Applies the normalisers in their order. What cannot be read is said, never guessed. */
 export function normalise(value: Json, names: readonly Normaliser[], arg: string | undefined): Normalised {
@@ -44,17 +48,29 @@ function apply(name: Normaliser, value: Json, arg: string | undefined): Normalis
     case 'seconds':
       return each(value, seconds, 'a time span', (number) => number)
     case 'audit-rule':
-      return each(value, auditRule, 'an audit rule')
+      return auditRules(value)
     case 'lines':
       return linesOf(value, (line) => line)
     case 'pam':
       return linesOf(value, pamLine)
     case 'pam-module':
       return linesOf(value, pamModule)
+    case 'pam-control':
+      return linesOf(value, pamControl)
+    case 'pam-args':
+      return withArg(arg, (asked) => found(value, (lines) => pamArguments(lines, asked), asked))
     case 'kv':
       return keyValue(value, arg)
+    case 'kv-all':
+      return withArg(arg, (key) => found(value, (lines) => everyValue(lines, key), key))
     case 'limits':
       return limits(value)
+    case 'limit-values':
+      return withArg(arg, (item) => limitValues(value, item))
+    case 'sudo-default':
+      return withArg(arg, (name) => found(value, (lines) => sudoDefault(lines, name), name))
+    case 'sudo-without-password':
+      return found(value, sudoWithoutPassword, '')
   }
 }
 
@@ -139,84 +155,86 @@ function keyValue(value: Json, arg: string | undefined): Normalised {
   if (arg === undefined) return no('no key is named')
   const lines = linesOf(value, (line) => line)
   if (!lines.ok || !Array.isArray(lines.value)) return lines
-  let found: string | undefined
+  let last: string | undefined
   for (const line of lines.value) {
     if (typeof line !== 'string' || /^[;[]/.test(line)) continue
     const sign = line.indexOf(line.includes('=') ? '=' : ' ')
     const key = sign < 0 ? line : line.slice(0, sign)
-    if (fold(key) === arg) found = sign < 0 ? '' : fold(line.slice(sign + 1)).replace(/^"(.*)"$/s, '$1')
+    if (fold(key) === arg) last = sign < 0 ? '' : unquoted(fold(line.slice(sign + 1)))
   }
-  return found === undefined ? no(`the key ${arg} is not set`) : ok(found)
+  return last === undefined ? notThere(`the key ${arg}`) : ok(last)
 }
 
-/** Entries of `security.pam.loginLimits` as lines that `kv` reads. */
+/** Every value that is given to a key, whatever the case of its letters; `key value` or `key=value`. */
+function everyValue(lines: readonly string[], key: string): readonly string[] {
+  return lines.flatMap((line) => {
+    const [, name, value] = /^([^ =]+)(?: ?= ?| )(.*)$/s.exec(line) ?? []
+    return name?.toLowerCase() === key.toLowerCase() && value !== undefined ? [unquoted(value)] : []
+  })
+}
+
+const unquoted = (text: string): string => text.replace(/^"(.*)"$/s, '$1')
+
+/** Entries of `security.pam.loginLimits` as lines that `kv` reads; `-` is both kinds. */
 function limits(value: Json): Normalised {
-  if (!Array.isArray(value)) return no('not a list of limits')
-  const lines: string[] = []
-  for (const entry of value) {
-    if (entry === null || typeof entry !== 'object' || Array.isArray(entry)) return no('not a list of limits')
+  const entries = limitEntries(value)
+  if (entries === null) return no('not a list of limits')
+  return ok(
+    entries.flatMap(({ domain, type, item, limit }) =>
+      (type === '-' ? ['soft', 'hard'] : [type]).map((one) => `${domain} ${one} ${item}=${limit}`),
+    ),
+  )
+}
+
+/** What is the hard limit of an item, for whomever, of each the last; none is -1. */
+function limitValues(value: Json, item: string): Normalised {
+  const entries = limitEntries(value)
+  if (entries === null) return no('not a list of limits')
+  const hard = entries.filter((one) => one.item === item && one.type !== 'soft')
+  const values = new Map(hard.map(({ domain, limit }) => [domain, limit]))
+  if (values.size === 0) return notThere(item)
+  return ok([...values.values()].map((limit) => (/^(unlimited|infinity)$/.test(limit) ? '-1' : limit)))
+}
+
+type LimitEntry = Readonly<Record<'domain' | 'type' | 'item' | 'limit', string>>
+
+/** The option is a list of entries; a host shows `domain type item` and its value. */
+function limitEntries(value: Json): readonly LimitEntry[] | null {
+  if (value === null || typeof value !== 'object') return null
+  if (!isList(value))
+    return Object.entries(value).map(([name, limit]) => {
+      const [domain = '', type = '', item = ''] = name.split(' ')
+      return { domain, type, item, limit: String(limit) }
+    })
+  const entries = value.map((entry) => {
+    if (entry === null || typeof entry !== 'object' || isList(entry)) return null
     const { domain, type, item, value: limit } = entry
-    lines.push(`${domain} ${type} ${item}=${limit}`)
-  }
-  return ok(lines)
+    return { domain: String(domain), type: String(type), item: String(item), limit: String(limit) }
+  })
+  return entries.every((entry) => entry !== null) ? entries : null
 }
 
-/** One line of a PAM stack: the module without its directory, comments dropped, arguments in order of the alphabet. */
-function pamLine(line: string): string {
-  const parsed = parsePamLine(line)
-  return parsed === null ? line : [parsed.type, parsed.control, parsed.module, ...parsed.args].join(' ')
+/** A list is what is recorded under all of its rules together. */
+function auditRules(value: Json): Normalised {
+  const single = each(value, auditRule, 'an audit rule')
+  if (!single.ok || !isList(value)) return single
+  return ok(effectiveAuditRules(value.filter((one) => typeof one === 'string')))
 }
 
-/** Kind and module alone: where a package lies, or how much a site demands of it, is not what such a rule is about. */
-function pamModule(line: string): string {
-  const parsed = parsePamLine(line)
-  return parsed === null ? line : `${parsed.type} ${parsed.module}`
+function withArg(arg: string | undefined, read: (arg: string) => Normalised): Normalised {
+  return arg === undefined ? no('no key is named') : read(arg)
 }
 
-type PamLine = {
-  readonly type: string
-  readonly control: string
-  readonly module: string
-  readonly args: readonly string[]
-}
-
-function parsePamLine(line: string): PamLine | null {
-  const comment = line.indexOf('#')
-  const [, type, control, module, rest = ''] =
-    /^([^ ]+) (\[[^\]]*\]|[^ ]+) ([^ ]+)(.*)$/s.exec(fold(comment < 0 ? line : line.slice(0, comment))) ?? []
-  if (type === undefined || control === undefined || module === undefined) return null
-  const args = rest.split(' ').filter((argument) => argument !== '')
-  return { type, control, module: module.slice(module.lastIndexOf('/') + 1), args: args.sort(byBytes) }
-}
-
-/** Keys are ignored; syscalls, fields and permissions are put in order. */
-function auditRule(text: string): string {
-  const syscalls: string[] = []
-  const parts: string[] = []
-  const words = fold(text).split(' ')
-  for (let at = 0; at < words.length; at += 1) {
-    const word = words[at] ?? ''
-    const next = words[at + 1] ?? ''
-    if (!TAKES_A_WORD.has(word)) {
-      parts.push(word)
-      continue
-    }
-    at += 1
-    if (word === '-k' || next.startsWith('key=')) continue
-    if (word === '-S') syscalls.push(...next.split(','))
-    else parts.push(`${word} ${auditWord(word, next)}`)
-  }
-  const all = syscalls.length === 0 ? parts : [...parts, `-S ${syscalls.sort(byBytes).join(',')}`]
-  return all.sort(byBytes).join(' ')
-}
-
-const TAKES_A_WORD: ReadonlySet<string> = new Set(['-a', '-A', '-w', '-p', '-k', '-S', '-F', '-C'])
-
-function auditWord(option: string, word: string): string {
-  if (option === '-a' || option === '-A') return word.split(',').sort(byBytes).join(',')
-  if (option === '-w') return word.length > 1 ? withoutSlashes(word) : word
-  if (option === '-p') return [...word].sort(byBytes).join('')
-  return word.replace(/^([a-z]*uid)(!?=)(-1|4294967295)$/, '$1$2unset')
+/** What `read` finds in the lines of a text or of a list of them; `null` is nothing. */
+function found(
+  value: Json,
+  read: (lines: readonly string[]) => readonly string[] | null,
+  what: string,
+): Normalised {
+  const lines = linesOf(value, (line) => line)
+  if (!lines.ok || !isList(lines.value)) return lines
+  const values = read(lines.value.filter((line) => typeof line === 'string'))
+  return values === null ? notThere(what) : ok([...values])
 }
 
 function withoutSlashes(path: string): string {
@@ -226,6 +244,6 @@ function withoutSlashes(path: string): string {
 }
 
 const isList = (value: Json): value is readonly Json[] => Array.isArray(value)
-const byBytes = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)
 const ok = (value: Json): Normalised => ({ ok: true, value })
-const no = (because: string): Normalised => ({ ok: false, because })
+const no = (because: string): Normalised => ({ ok: false, because, missing: false })
+const notThere = (what: string): Normalised => ({ ok: false, because: `${what} is not set`, missing: true })

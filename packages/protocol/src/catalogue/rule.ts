@@ -28,10 +28,16 @@ export const NORMALISERS = [
   'octal',
   'seconds',
   'kv',
+  'kv-all',
   'int',
   'limits',
+  'limit-values',
   'pam',
   'pam-module',
+  'pam-control',
+  'pam-args',
+  'sudo-default',
+  'sudo-without-password',
 ] as const
 export type Normaliser = (typeof NORMALISERS)[number]
 
