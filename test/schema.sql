@@ -59,9 +59,12 @@ create policy tenant on api_token for all to public using (tenant_id = ( SELECT 
 grant on api_token: select to cf_controls; insert, select to cf_operators; select to cf_status;
 grant on column tenant_id of api_token: select to cf_scheduler;
 grant on column name of api_token: select to cf_scheduler;
+grant on column role of api_token: select to cf_scheduler;
+grant on column created_by of api_token: select to cf_scheduler;
 grant on column created_at of api_token: select to cf_scheduler;
 grant on column expires_at of api_token: select to cf_scheduler;
 grant on column revoked_at of api_token: update to cf_operators; select to cf_scheduler;
+grant on column subject of api_token: select to cf_scheduler;
 
 create table approval (
   deployment_id text not null,

@@ -362,6 +362,18 @@ describe('values', () => {
     }
   })
 
+  it('of limits only where they come before what lets the port in', async () => {
+    const late = recorded('compliant/iptables-S.txt').replace(
+      '-A nixos-fw -j nixos-fw-log-refuse',
+      '-A nixos-fw -p tcp -m tcp --dport 22 -m hashlimit --hashlimit-above 9/min --hashlimit-name late -j DROP\n-A nixos-fw -j nixos-fw-log-refuse',
+    )
+    const ask = async (iptables: string) => await COLLECTORS['netfilter']?.(hostOf(tree, { iptables }), {})
+    expect(await ask(late)).toMatchObject({ rateLimitedPorts: ['22'] })
+    expect(
+      await ask(late.replace('-A INPUT -j stig-limits\n', '').replace(/^-A stig-limits.*\n/m, '')),
+    ).toMatchObject({ rateLimitedPorts: [] })
+  })
+
   it('of an nftables rule set, and of an iptables one that nft cannot read', async () => {
     const ask = async (answers: Record<string, string>) =>
       await COLLECTORS['netfilter']?.(hostOf(tree, answers), {})

@@ -5,7 +5,7 @@ grant select on tenant, outbox, job, job_attempt, flake, commit, configuration, 
 -- What the watch counts, and nothing that says what a host runs.
 grant select (id, tenant_id, active) on system to cf_scheduler;
 grant select (system_id, tenant_id, seen_at) on system_current to cf_scheduler;
-grant select (tenant_id, name, created_at, expires_at, revoked_at) on api_token to cf_scheduler;
+grant select (tenant_id, name, role, subject, created_by, created_at, expires_at, revoked_at) on api_token to cf_scheduler;
 grant select (tenant_id, system_id, status, created_at) on system_key to cf_scheduler;
 grant select (tenant_id, builder_id, status, created_at) on builder_key to cf_scheduler;
 grant insert on job, outbox, scan, waiver_transition, waiver_notice, audit_event, audit_pending to cf_scheduler;

@@ -264,7 +264,55 @@ describe('valid documents', () => {
     })
     expect(risks.find(({ title }) => title.startsWith('V-268137'))?.status).toBe('open')
   })
+
+  it('OSCAL: what is open has milestones with a date, those of a waiver where it plans some', () => {
+    const tasksIn = (snapshot: AssessmentSnapshot): unknown[] => {
+      const document = JSON.parse(writeExport('oscal-poam', snapshot, catalogue))
+      const risks: { title: string; remediations?: { lifecycle: string; tasks: unknown[] }[] }[] =
+        document['plan-of-action-and-milestones'].risks
+      return risks.flatMap(({ title, remediations = [] }) =>
+        remediations.map(({ lifecycle, tasks }) => [title.slice(0, 8), lifecycle, tasks]),
+      )
+    }
+    const open = tasksIn(mixedSnapshot)
+    expect(open).toContainEqual([
+      'V-268137',
+      'planned',
+      [
+        expect.objectContaining({
+          type: 'milestone',
+          title: 'V-268137 holds on every host.',
+          timing: { 'on-date': { date: '2027-02-22T00:00:00Z' } },
+        }),
+      ],
+    ])
+    // Accepted on every host, so nobody plans to close it.
+    expect(JSON.stringify(open)).not.toContain('V-268139')
+    // Accepted on one host and not on the other: what is planned is the waiver's.
+    const plan = { text: 'Locks at the ports', due: '2026-12-31' }
+    const waiver = demoWaiver({ scope: { kind: 'hosts', hosts: ['web-1'] }, milestones: [plan] })
+    const hosts = ['web-1', 'db-1'].map((hostname) => {
+      const one = demoHost(catalogue, AT, { system: `sys_${hostname}`, hostname })
+      return { ...one, runtime: one.runtime.map(withoutUsbguard) }
+    })
+    expect(tasksIn(assess(catalogue, { at: AT, hosts, waivers: [waiver] }))).toContainEqual([
+      'V-268139',
+      'planned',
+      [
+        expect.objectContaining({
+          title: plan.text,
+          timing: { 'on-date': { date: '2026-12-31T00:00:00Z' } },
+        }),
+      ],
+    ])
+  })
 })
+
+function withoutUsbguard<T extends { readonly args: unknown; readonly values: unknown }>(fact: T): T {
+  return JSON.stringify(fact.args).includes('usbguard')
+    ? { ...fact, values: { 'usbguard.service': { active: 'inactive' } } }
+    : fact
+}
 
 describe('eMASS (no schema is published: the rules of its sheet stand here)', () => {
   const rows = writeExport('emass', mixedSnapshot, catalogue).split('\r\n')

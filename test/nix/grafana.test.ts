@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -11,6 +11,8 @@ import { evaluateNix, harness, nix } from './evaluate.ts'
 
 const made = z.object({
   script: z.string(),
+  preStart: z.string(),
+  secretKey: z.string(),
   credentials: z.array(z.string()),
   grafanaCredentials: z.array(z.string()),
   authentication: z.string(),
@@ -72,6 +74,32 @@ describe.skipIf(nix.version === null)(`services.crystal-forge.dashboards ${nix.n
       [user],
     )
     expect(rows).toEqual([{ rolpassword: expect.stringMatching(/^SCRAM-SHA-256\$/), rolsuper: false }])
+  })
+
+  it('gives every Grafana a key of its own, keeps it, and keeps that of a database of before', async () => {
+    const dataDir = join(directory, 'state')
+    const keyIn = async (state: 'new' | 'old'): Promise<string> => {
+      rmSync(dataDir, { recursive: true, force: true })
+      mkdirSync(join(dataDir, 'data'), { recursive: true })
+      if (state === 'old') writeFileSync(join(dataDir, 'data/grafana.db'), '')
+      const of = made.parse(await evaluateNix('grafana.nix', { user, database: name, dataDir }))
+      expect(of.secretKey).toBe(`$__file{${dataDir}/crystal-forge-secret-key}`)
+      const start = () => execFileSync('/bin/bash', ['--norc', '-e', '-c', of.preStart], { env: { PATH: '/nowhere' } })
+      start()
+      const key = readFileSync(join(dataDir, 'crystal-forge-secret-key'), 'utf8')
+      expect(statSync(join(dataDir, 'crystal-forge-secret-key')).mode & 0o777).toBe(0o600)
+      start()
+      expect(readFileSync(join(dataDir, 'crystal-forge-secret-key'), 'utf8')).toBe(key)
+      return key
+    }
+    const first = await keyIn('new')
+    expect(first).toMatch(/^[0-9a-f]{64}$/)
+    expect(await keyIn('new')).not.toBe(first)
+    // What Grafana had as its default, and says so in its documentation.
+    expect(await keyIn('old')).toBe('SW2YcwTIb9zpOOhoPsMm\n')
+    const own = { user, database: name, secretKey: '$__file{/run/keys/grafana}' }
+    const chosen = made.parse(await evaluateNix('grafana.nix', own))
+    expect([chosen.secretKey, chosen.preStart.trim()]).toEqual([own.secretKey, ''])
   })
 
   it('lets it in by the line that stands before the one for everybody', () => {

@@ -83,20 +83,34 @@ test.each([
   expect((await watched()).tokensEnding).toBe(count)
 })
 
-test('a token that has a successor of its name ends quietly', async () => {
+test('a token that has a successor ends quietly: later, of its name, for the same person and role', async () => {
   await world.rows('delete from api_token')
-  for (const [digest, left] of [
-    ['b', '3 days'],
-    ['c', '80 days'],
+  for (const [digest, age, left] of [
+    ['b', '87 days', '3 days'],
+    ['c', '10 days', '80 days'],
   ])
     await world.rows(
-      `insert into api_token (tenant_id, name, role, token_sha256, created_by, created_at, expires_at)
-       select id, 'ci', 'operator', repeat($1, 64), 'me', now() - interval '87 days', now() + $2::interval from tenant`,
-      [digest, left],
+      `insert into api_token (tenant_id, name, role, subject, token_sha256, created_by, created_at, expires_at)
+       select id, 'ci', 'operator', 'ada@example.com', repeat($1, 64), 'me', now() - $2::interval, now() + $3::interval from tenant`,
+      [digest, age, left],
     )
   expect((await watched()).tokensEnding).toBe(0)
-  await world.rows(`update api_token set name = 'other' where token_sha256 = repeat('c', 64)`)
-  expect((await watched()).tokensEnding).toBe(1)
+  for (const another of [
+    `name = 'other'`,
+    `role = 'viewer'`,
+    `subject = 'grace@example.com'`,
+    `created_at = now() - interval '100 days'`,
+  ]) {
+    const column = another.split(' ')[0]
+    const [before] = await world.rows(
+      `select ${column} as value from api_token where token_sha256 = repeat('c', 64)`,
+    )
+    await world.rows(`update api_token set ${another} where token_sha256 = repeat('c', 64)`)
+    expect([another, (await watched()).tokensEnding]).toEqual([another, 1])
+    await world.rows(`update api_token set ${column} = $1 where token_sha256 = repeat('c', 64)`, [
+      before?.['value'],
+    ])
+  }
 })
 
 test('the oldest key that somebody may still sign with has an age', async () => {

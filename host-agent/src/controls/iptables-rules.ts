@@ -31,7 +31,8 @@ function ruleOf(words: readonly string[]): FilterRule {
   return {
     unconditional: conditions.length === 0,
     action: actionOf(target),
-    limitedPorts: portsOf(conditions),
+    ports: portsOf(conditions),
+    limits: conditions.some((word, position) => conditions[position - 1] === '-m' && LIMITS.has(word)),
   }
 }
 
@@ -45,9 +46,8 @@ function actionOf(target: string | undefined): FilterRule['action'] {
 }
 
 function portsOf(conditions: readonly string[]): readonly string[] {
-  const limits = conditions.some((word, at) => conditions[at - 1] === '-m' && LIMITS.has(word))
   const tcp = conditions.some((word, at) => conditions[at - 1] === '-p' && word === 'tcp')
-  if (!limits || !tcp) return []
+  if (!tcp) return []
   const named = conditions.flatMap((word, at) =>
     /^--dports?$/.test(conditions[at - 1] ?? '') ? word.split(',') : [],
   )

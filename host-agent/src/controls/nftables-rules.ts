@@ -37,7 +37,8 @@ function ruleOf(rule: Record<string, unknown>): FilterRule {
   return {
     unconditional: conditions.length === 0,
     action: actionOf(rule, statements),
-    limitedPorts: statements.some(limitsRate) ? statements.flatMap(portsOf) : [],
+    ports: statements.flatMap(portsOf),
+    limits: statements.some(limitsRate),
   }
 }
 

@@ -7,8 +7,10 @@ export type FilterRule = {
   readonly action:
     | { readonly kind: 'accept' | 'refuse' | 'none' }
     | { readonly kind: 'jump'; readonly chain: string }
-  /** TCP ports that it is about, when it limits how often. */
-  readonly limitedPorts: readonly string[]
+  /** TCP ports that it is about. */
+  readonly ports: readonly string[]
+  /** It is about what comes too often. */
+  readonly limits: boolean
 }
 export type Chains = ReadonlyMap<string, readonly FilterRule[]>
 
@@ -24,7 +26,19 @@ export function endOf(chains: Chains, name: string, above: readonly string[] = [
   return 'goes-on'
 }
 
+/** Ports of the rules that limit, unless the same chain has accepted them before. */
 export function limitedPorts(chains: Chains): readonly string[] {
-  const ports = [...chains.values()].flat().flatMap((rule) => rule.limitedPorts)
-  return [...new Set(ports)].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
+  const limited = new Set<string>()
+  for (const rules of chains.values()) {
+    const accepted = new Set<string>()
+    for (const { ports, limits, action } of rules) {
+      const accepts =
+        action.kind === 'jump' ? endOf(chains, action.chain) === 'accept' : action.kind === 'accept'
+      for (const port of ports) {
+        if (limits && !accepted.has(port)) limited.add(port)
+        if (!limits && accepts) accepted.add(port)
+      }
+    }
+  }
+  return [...limited].sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10))
 }

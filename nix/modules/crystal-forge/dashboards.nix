@@ -5,6 +5,10 @@ let
   inherit (dashboards) datasource;
   localRole = cfg.server.enable && cfg.local-database;
   # Grafana wants HOST:PORT, or the directory of the socket.
+  # What Grafana encrypts its own secrets with. nixos-26.05 has no default any more; before, it was the same on every machine.
+  inherit (config.services.grafana) dataDir;
+  secretKey = "${dataDir}/crystal-forge-secret-key";
+  fromFile = "$__file{${secretKey}}";
   url = if lib.hasPrefix "/" datasource.host then datasource.host else "${datasource.host}:${toString datasource.port}";
 in
 {
@@ -18,6 +22,7 @@ in
       enable = true;
       # Nothing about this installation leaves it.
       settings.analytics.reporting_enabled = lib.mkDefault false;
+      settings.security.secret_key = lib.mkDefault fromFile;
       # Grafana's own default is the port of the server.
       settings.server.http_port = lib.mkDefault 3446;
       provision = lib.mkIf dashboards.grafana.provision {
@@ -41,6 +46,18 @@ in
       };
     };
     systemd.services.grafana = {
+      # A database of before was written with what was the default of Grafana then, and is not readable with another key.
+      preStart = lib.mkIf (config.services.grafana.settings.security.secret_key == fromFile) ''
+        if [ ! -s ${lib.escapeShellArg secretKey} ]; then
+          umask 077
+          if [ -e ${lib.escapeShellArg "${dataDir}/data/grafana.db"} ]; then
+            echo SW2YcwTIb9zpOOhoPsMm
+          else
+            ${pkgs.coreutils}/bin/od -An -N32 -tx1 /dev/urandom | ${pkgs.coreutils}/bin/tr -d ' \n'
+          fi > ${lib.escapeShellArg "${secretKey}.new"}
+          ${pkgs.coreutils}/bin/mv ${lib.escapeShellArg "${secretKey}.new"} ${lib.escapeShellArg secretKey}
+        fi
+      '';
       after = lib.optional localRole "crystal-forge-grafana-db-init.service";
       serviceConfig.LoadCredential = lib.optional (datasource.passwordFile != null) "crystal-forge-password:${datasource.passwordFile}";
     };

@@ -18,7 +18,8 @@ export type TenantWatch = {
   readonly key_age_days: number
 }
 
-// A token with a short life is meant to end, and one that has a successor of the same name was taken care of.
+// A token with a short life is meant to end, and one that has a successor was taken care of: a later one of the same name, for the same
+// person and role. Another person's token of that name replaces nothing.
 const WATCH = `
 select
   coalesce((select extract(epoch from now() - min(greatest(created_at, not_before))) from outbox where not_before <= now()), 0)::float8 as outbox_age_s,
@@ -29,7 +30,8 @@ select
   (select count(*) from api_token t
    where t.revoked_at is null and t.expires_at between now() and now() + make_interval(days => $1)
      and t.expires_at - t.created_at >= make_interval(days => 2 * $1)
-     and not exists (select 1 from api_token n where n.name = t.name and n.revoked_at is null
+     and not exists (select 1 from api_token n where n.name = t.name and n.role = t.role and n.revoked_at is null
+                     and coalesce(n.subject, n.created_by) = coalesce(t.subject, t.created_by) and n.created_at > t.created_at
                      and n.expires_at > now() + make_interval(days => $1))) as tokens_ending,
   coalesce(floor(extract(epoch from now() - least(
     (select min(k.created_at) from system_key k join system o on o.id = k.system_id where k.status = 'active' and o.active),

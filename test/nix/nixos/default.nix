@@ -131,8 +131,12 @@ in
     hardware.bluetooth.enable = bool false;
     networking = {
       hostName = mkOption { type = types.str; default = "nixos"; };
-      firewall = { enable = bool true; allowedTCPPorts = listOf types.port; extraCommands = lines; extraInputRules = lines; };
+      firewall = { enable = bool true; allowedTCPPorts = listOf types.port; extraCommands = lines; extraStopCommands = lines; };
       nftables.enable = bool false;
+      nftables.tables = mkOption {
+        type = types.attrsOf (types.submodule { options = { enable = bool true; family = mkOption { type = types.str; }; content = lines; }; });
+        default = { };
+      };
       timeServers = mkOption { type = types.listOf types.str; default = [ "0.nixos.pool.ntp.org" "1.nixos.pool.ntp.org" ]; };
       wireless = { enable = bool false; iwd.enable = bool false; };
     };
@@ -183,6 +187,7 @@ in
       getty = { helpLine = lines; autologinUser = nullOr types.str; };
       grafana = {
         enable = bool false;
+        dataDir = mkOption { type = types.str; default = "/var/lib/grafana"; };
         settings = anyAttrs;
         declarativePlugins = nullOr (types.listOf types.package);
         provision = { enable = bool false; datasources.settings = mkOption { type = types.nullOr (types.attrsOf types.anything); default = null; }; dashboards.settings = mkOption { type = types.nullOr (types.attrsOf types.anything); default = null; }; };

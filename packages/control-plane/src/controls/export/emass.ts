@@ -82,7 +82,7 @@ function dateOf(time: Date): string {
 
 /** A text that a spreadsheet would take for a formula is marked as text. */
 function cell(text: string): string {
-  const safe = /^[=+\-@\t]/.test(text) ? `'${text}` : text
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 

@@ -237,11 +237,35 @@ function risksOf(snapshot: AssessmentSnapshot): object[] {
           : rule.words.discussion || rule.words.title,
       status: accepted ? 'deviation-approved' : 'open',
       deadline: (accepted && waiver !== undefined ? waiver.expiresAt : dueOf(snapshot, rule)).toISOString(),
+      ...(accepted ? {} : { remediations: [remediationOf(snapshot, rule, waiver?.milestones ?? [])] }),
       'related-observations': findings.map(({ host }) => ({
         'observation-uuid': ids('observation', host.system, rule.id),
       })),
     }
   })
+}
+
+/** What closes a finding: the steps of its waiver where somebody planned some, else that the rule holds when it is due. */
+function remediationOf(
+  snapshot: AssessmentSnapshot,
+  rule: AssessedRule,
+  planned: readonly { readonly text: string; readonly due: string }[],
+): object {
+  const ids = idsOf(snapshot)
+  const due = dueOf(snapshot, rule).toISOString().slice(0, 10)
+  const steps = planned.length > 0 ? planned : [{ text: `${rule.id} holds on every host.`, due }]
+  return {
+    uuid: ids('remediation', rule.id),
+    lifecycle: 'planned',
+    title: `Close ${rule.id}`,
+    description: rule.words.fix,
+    tasks: steps.map(({ text, due: day }, at) => ({
+      uuid: ids('milestone', rule.id, String(at)),
+      type: 'milestone',
+      title: text,
+      timing: { 'on-date': { date: `${day}T00:00:00Z` } },
+    })),
+  }
 }
 
 /** A control is satisfied only where every rule of it passes, or does not apply, on every host. */
