@@ -207,7 +207,7 @@ const LAX_FILES: Readonly<Record<string, string>> = {
   'etc/systemd/journal-upload.conf': '[Upload]\nTrustedCertificateFile=all\n',
   'etc/systemd/journald.conf': '[Journal]\nAudit=no\n',
   'etc/ssh/sshd_config':
-    'PermitRootLogin no\nMatch Address 10.0.0.0/8\n  permitrootlogin yes\n  ClientAliveInterval=0\n  Include more\nMatch all\n  Banner none\n',
+    'PermitRootLogin no\nMatch Address 10.0.0.0/8\n  permitrootlogin yes\n  ClientAliveInterval=0\n  constructor x\n  Include more\nMatch all\n  Banner none\n',
   'etc/ssh/more': 'LogLevel QUIET\nClientAliveCountMax 9\n',
   'etc/systemd/logind.conf': '[Login]\nIdleAction=ignore\nIdleActionSec=30min\n',
   'sys/module/apparmor/parameters/enabled': 'N\n',

@@ -84,7 +84,8 @@ describe.skipIf(nix.version === null)(`services.crystal-forge.dashboards ${nix.n
       if (state === 'old') writeFileSync(join(dataDir, 'data/grafana.db'), '')
       const of = made.parse(await evaluateNix('grafana.nix', { user, database: name, dataDir }))
       expect(of.secretKey).toBe(`$__file{${dataDir}/crystal-forge-secret-key}`)
-      const start = () => execFileSync('/bin/bash', ['--norc', '-e', '-c', of.preStart], { env: { PATH: '/nowhere' } })
+      const start = () =>
+        execFileSync('/bin/bash', ['--norc', '-e', '-c', of.preStart], { env: { PATH: '/nowhere' } })
       start()
       const key = readFileSync(join(dataDir, 'crystal-forge-secret-key'), 'utf8')
       expect(statSync(join(dataDir, 'crystal-forge-secret-key')).mode & 0o777).toBe(0o600)

@@ -8,15 +8,16 @@ import { listIfAny, logicalLines, readText, readTextIfAny } from './read-text.ts
  */
 export async function underMatch(host: Host): Promise<Readonly<Record<string, readonly string[]>> | null> {
   if (!host.tree.exists(CONFIGURATION)) return null
-  const found: Record<string, string[]> = Object.fromEntries(KEYWORDS.map((keyword) => [keyword, []]))
+  const found = new Map<string, string[]>(KEYWORDS.map((keyword) => [keyword, []]))
   await readInto(found, host, { file: CONFIGURATION, depth: 0, matched: false })
-  return found
+  return Object.fromEntries(found)
 }
 
+type Found = ReadonlyMap<string, string[]>
 type Place = { readonly file: string; readonly depth: number; readonly matched: boolean }
 
 /** A block that begins in an included file ends with it; a file that is included in a block belongs to it. */
-async function readInto(found: Record<string, string[]>, host: Host, place: Place): Promise<void> {
+async function readInto(found: Found, host: Host, place: Place): Promise<void> {
   if (place.depth > DEPTH_MAX) throw new CannotCollect('too_large', 'sshd_config includes too much')
   let { matched } = place
   for (const line of logicalLines(await readText(host, place.file))) {
@@ -26,7 +27,7 @@ async function readInto(found: Record<string, string[]>, host: Host, place: Plac
     else if (name === 'include')
       for (const file of await includedFiles(host, value))
         await readInto(found, host, { file, depth: place.depth + 1, matched })
-    else if (matched) found[name]?.push(value.replace(/^"(.*)"$/, '$1'))
+    else if (matched) found.get(name)?.push(value.replace(/^"(.*)"$/, '$1'))
   }
 }
 

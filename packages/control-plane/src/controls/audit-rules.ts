@@ -100,9 +100,16 @@ const TAKES_A_WORD: ReadonlySet<string> = new Set(['-a', '-A', '-w', '-p', '-k',
 
 function auditWord(option: string, word: string): string {
   if (option === '-a' || option === '-A') return word.split(',').sort(byBytes).join(',')
-  if (option === '-w') return word.length > 1 ? word.replace(/\/+$/, '') : word
+  if (option === '-w') return withoutSlashes(word)
   if (option === '-p') return [...word].sort(byBytes).join('')
   return word.replace(/^([a-z]*uid)(!?=)(-1|4294967295)$/, '$1$2unset')
+}
+
+/** A path without slashes at its end; of nothing else than slashes nothing is taken. */
+function withoutSlashes(path: string): string {
+  let end = path.length
+  while (end > 0 && path[end - 1] === '/') end -= 1
+  return end === 0 ? path : path.slice(0, end)
 }
 
 const byBytes = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0)

@@ -176,6 +176,7 @@ describe('the operators', () => {
     expect(judge(asked)).toEqual({
       kind: 'unknown',
       because: expect.stringContaining('"5constructor" is not'),
+      missing: false,
     })
   })
 
