@@ -72,7 +72,7 @@ in
       step = state: rule:
         let
           isNever = lib.elem "-a exit,never" rule.parts;
-          left = if isNever || !records rule then rule else if noTask then null else lib.foldl' without rule state.never;
+          left = if isNever || !records rule then rule else if noTask || builtins.length state.never > 256 then null else lib.foldl' without rule state.never;
         in
         {
           never = state.never ++ lib.optional isNever rule;

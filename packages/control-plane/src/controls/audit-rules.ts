@@ -11,19 +11,21 @@ export function auditRule(text: string): string {
  * covers of those behind it; `-a never,task` without conditions leaves no event to record, and `-D` deletes what stands before.
  */
 export function effectiveAuditRules(texts: readonly string[]): readonly string[] {
-  const listed: Rule[] = []
+  const before: Rule[] = []
+  const behind: Rule[] = []
   for (const rule of texts.map(parse)) {
-    if (rule.parts.includes('-D')) listed.length = 0
-    else if (rule.first) listed.unshift(rule)
-    else listed.push(rule)
+    if (rule.parts.includes('-D')) before.length = behind.length = 0
+    else (rule.first ? before : behind).push(rule)
   }
+  const listed = [...before.reverse(), ...behind]
   const noTask = listed.some((rule) => rule.parts.length === 1 && rule.parts[0] === '-a never,task')
   const never: Rule[] = []
   const recorded: Rule[] = []
   for (const rule of listed) {
     const isNever = rule.parts.includes('-a exit,never')
     if (isNever) never.push(rule)
-    const left = isNever || !records(rule) ? rule : never.reduce<Rule | null>(without, noTask ? null : rule)
+    const nothing = noTask || never.length > NEVER_MAX
+    const left = isNever || !records(rule) ? rule : never.reduce<Rule | null>(without, nothing ? null : rule)
     if (left !== null) recorded.push(left)
   }
   return recorded.map(spell)
@@ -74,8 +76,10 @@ function parse(text: string): Rule {
     }
     at += 1
     if (word === '-k' || next.startsWith('key=')) continue
-    if (word === '-S') syscalls.push(...next.split(','))
-    else parts.push(`${word === '-A' ? '-a' : word} ${auditWord(word, next)}`)
+    if (word === '-S') {
+      for (const name of next.split(',')) syscalls.push(name)
+    }
+    if (word !== '-S') parts.push(`${word === '-A' ? '-a' : word} ${auditWord(word, next)}`)
   }
   const named = syscalls.includes('all') ? [] : syscalls.sort(byBytes)
   return { first: words.includes('-A'), parts: asWatch(parts, named), syscalls: named }
@@ -96,6 +100,8 @@ function asWatch(parts: readonly string[], syscalls: readonly string[]): readonl
   return [`-w ${auditWord('-w', value(place))}`, `-p ${auditWord('-p', value(permissions))}`]
 }
 
+/** Nobody writes as many; behind more of them nothing counts as recorded, because each is held against each rule. */
+const NEVER_MAX = 256
 const TAKES_A_WORD: ReadonlySet<string> = new Set(['-a', '-A', '-w', '-p', '-k', '-S', '-F', '-C'])
 
 function auditWord(option: string, word: string): string {

@@ -155,6 +155,17 @@ describe('the operators', () => {
 
   it.each<[string, Json, readonly Normaliser[]]>([
     ['slashes', [`-w ${'/'.repeat(1_000_000)}x`], ['audit-rule']],
+    ['system calls', [`-a always,exit -S ${'a,'.repeat(500_000)}x`], ['audit-rule']],
+    [
+      'rules that say never',
+      [...Array.from({ length: 50_000 }, () => '-A never,exit'), '-w /x'],
+      ['audit-rule'],
+    ],
+    ['names of parameters', `Defaults ${'a'.repeat(1_000_000)}\u2028x`, ['sudo-default']],
+    ['quotes', `Defaults ${'"a",'.repeat(250_000)}"`, ['sudo-default']],
+    ['letters before a tag', `${'a :'.repeat(333_000)}NOPASSWD`, ['sudo-without-password']],
+    ['letters of a keyword', `${'k'.repeat(1_000_000)}\u2028x`, ['kv-all']],
+    ['arguments', `auth x y ${'k=1 '.repeat(250_000)}`, ['pam-args']],
     ['numbers of comments', [`a ${'#'.repeat(1_000_000)}\u2028x`], ['pam']],
     ['names of modules', [`a b ${'c'.repeat(1_000_000)} \u2028x`], ['pam-module']],
     ['keys', `${'k'.repeat(1_000_000)} \u2028x`, ['kv']],

@@ -237,12 +237,6 @@ function found(
   return values === null ? notThere(what) : ok([...values])
 }
 
-function withoutSlashes(path: string): string {
-  let end = path.length
-  while (path.endsWith('/', end)) end -= 1
-  return path.slice(0, end)
-}
-
 const isList = (value: Json): value is readonly Json[] => Array.isArray(value)
 const ok = (value: Json): Normalised => ({ ok: true, value })
 const no = (because: string): Normalised => ({ ok: false, because, missing: false })
