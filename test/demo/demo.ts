@@ -21,6 +21,8 @@ export type DemoOptions = {
   readonly root: string
   /** A version of openssl instead of the fleet's, so that every derivation is a new one. */
   readonly salt?: string
+  /** Builder and agents are led to the address that this makes of the real one; tests stand there and interfere. */
+  readonly cross?: (target: string) => Promise<string>
 }
 
 /** A running demo: its parts can be looked at and killed, and `stop` ends all of them. */
@@ -81,14 +83,15 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
     const hookPath = hookPathOf(plan)
     reporter.say(`fleet              cf apply: ${DECLARED_HOSTS.length} hosts, 1 flake, 1 builder`)
     await reporter.reached('fleet applied')
-    const builder = begin(await builderProgram(options, controlPlane))
+    const reach = await reachOf(options, controlPlane)
+    const builder = begin(await builderProgram(options, controlPlane, reach))
     const agents = new Map<string, Supervised>()
     const trees = new Map<string, HostTree>()
     for (const host of REPORTING_HOSTS) {
       const tree = await hostTree(path('hosts', host), host)
       await tree.switchTo(INSTALLED_BY_HAND)
       trees.set(host, tree)
-      agents.set(host, begin(await agentProgram(options, controlPlane, host)))
+      agents.set(host, begin(await agentProgram(options, reach, host)))
     }
     const parts = {
       directory,
@@ -208,18 +211,30 @@ function serverProgram({ node, root, directory }: DemoOptions): Named {
   }
 }
 
+/** Where builder and agents find the control plane, and the host that they sign for. */
+type Reach = { readonly url: string; readonly awsEndpoint: string; readonly authority: string }
+
+async function reachOf({ cross }: DemoOptions, { facts }: ControlPlane): Promise<Reach> {
+  const { url, awsEndpoint } = facts
+  const authority = new URL(url).host
+  if (cross === undefined) return { url, awsEndpoint, authority }
+  return { url: await cross(url), awsEndpoint: await cross(awsEndpoint), authority }
+}
+
 async function builderProgram(
   { node, root, directory }: DemoOptions,
   { facts }: ControlPlane,
+  reach: Reach,
 ): Promise<Named> {
   const config = join(directory, 'builder.toml')
   const text = `[builder]
-server_url = "${facts.url}"
+server_url = "${reach.url}"
+authority = "${reach.authority}"
 private_key = "${join(directory, 'keys/builder.key')}"
 job_public_key = "${facts.jobPublicKey}"
 state_directory = "${join(directory, 'builder')}"
 local_flakes = ["${join(directory, 'fleet')}"]
-aws_endpoint = "${facts.awsEndpoint}"
+aws_endpoint = "${reach.awsEndpoint}"
 
 [build]
 max_concurrent_derivations = 2
@@ -234,12 +249,13 @@ max_concurrent_derivations = 2
 
 async function agentProgram(
   { node, root, directory }: DemoOptions,
-  { facts }: ControlPlane,
+  reach: Reach,
   host: string,
 ): Promise<Named> {
   const config = join(directory, 'hosts', `${host}.toml`)
   const text = `[client]
-server_url = "${facts.url}"
+server_url = "${reach.url}"
+authority = "${reach.authority}"
 private_key = "${join(directory, `keys/${host}.key`)}"
 state_directory = "${join(directory, 'hosts', `${host}.state`)}"
 root = "${join(directory, 'hosts', host)}"

@@ -4,11 +4,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Demo, logTail, removeDirectory, startDemo } from '../demo/demo.ts'
-import type { Reporter, Stage } from '../demo/stages.ts'
+import type { Reporter } from '../demo/stages.ts'
 import { tellStory } from '../demo/story.ts'
-import { substitute } from '../demo/substitute.ts'
-import { driftByHost, type Job } from '../demo/verdicts.ts'
-import { waitFor } from '../demo/wait-for.ts'
+import { audit } from './audit-demo.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 let demo: Demo | undefined
@@ -43,33 +41,6 @@ describe('from a git push to a verdict', () => {
     expect(printed).toContain('nginx  1.26.1 -> 1.26.2')
     for (const line of await readmeSample()) expect(printed).toContain(withoutRevisions(line))
   }, 240_000)
-
-  it('ends in the same verdicts when the server and the builder are killed on the way', async () => {
-    const kills: Partial<Record<Stage, () => void>> = {
-      evaluating: () => demo?.server.kill(),
-      building: () => demo?.builder.kill(),
-      'second push': () => {
-        demo?.builder.kill()
-        demo?.server.kill()
-      },
-      'one behind': () => demo?.agents.get('web-2')?.kill(),
-    }
-    const reached: Stage[] = []
-    const reporter = {
-      say: () => {},
-      // Each kill happens once: the second push evaluates and builds again.
-      reached: async (stage: Stage) => {
-        if (!reached.includes(stage)) kills[stage]?.()
-        reached.push(stage)
-      },
-    }
-    const running = await begin(reporter)
-    await tellStory(running, reporter)
-    await audit(running)
-    expect(running.server.restarts()).toBe(2)
-    expect(running.builder.restarts()).toBe(2)
-    expect(running.agents.get('web-2')?.restarts()).toBe(1)
-  }, 400_000)
 })
 
 /** The lines that the README says the demo prints. */
@@ -84,29 +55,4 @@ async function readmeSample(): Promise<string[]> {
 /** Revisions differ from run to run, because the tests build what no store has yet. */
 function withoutRevisions(text: string): string {
   return text.replace(/[0-9a-f]{12}/g, '<revision>')
-}
-
-/** What must hold whatever happened: nothing left open, nothing done twice, everything that is cached can be fetched. */
-async function audit({ controlPlane, directory: at }: Demo): Promise<void> {
-  const jobs = await waitFor('the end of every job', async () => {
-    const all = await controlPlane.list<Job & { subject: string }>('/v1/jobs')
-    return all.some(({ state }) => state === 'queued' || state === 'leased') ? undefined : all
-  })
-  const done = jobs.filter(
-    ({ kind, state }) => (kind === 'evaluate' || kind === 'build') && state === 'succeeded',
-  )
-  expect(new Set(done.map(({ kind, subject }) => `${kind} ${subject}`)).size).toBe(done.length)
-  const derivations = await controlPlane.list<{ state: string; out_path: string }>('/v1/derivations')
-  const cached = derivations.filter(({ state }) => state === 'cached')
-  expect(cached.length).toBeGreaterThanOrEqual(5)
-  const { cacheUrl, cachePublicKey: publicKey } = controlPlane.facts
-  for (const { out_path: path } of cached) {
-    const copied = await substitute({ directory: join(at, 'audit'), cacheUrl, publicKey, path })
-    expect(copied.paths).toBeGreaterThan(30)
-  }
-  const hosts = await driftByHost(controlPlane)
-  expect(hosts.get('web-1')).toMatchObject({ verdict: 'behind', commits_behind: 1 })
-  expect(hosts.get('web-2')).toMatchObject({ verdict: 'unattributed' })
-  expect(hosts.get('broken-eval')?.evaluation_error).toContain('services.ngnix.enable')
-  expect(hosts.get('broken-build')?.build_error).toContain('ngx_frobnicate')
 }
