@@ -60,7 +60,7 @@ describe('runCommand', () => {
   it('ends the whole group on timeout', async () => {
     const outcome = await runCommand(sh('sleep 60 & echo $! >&2; wait', { timeoutMs: 300 }))
     expect(outcome).toMatchObject({ kind: 'timeout', afterMs: 300 })
-    expect(alive(Number(outcome.stderr.trim()))).toBe(false)
+    await expect.poll(() => alive(Number(outcome.stderr.trim()))).toBe(false)
   })
 
   it('ends the whole group on cancellation', async () => {
@@ -69,7 +69,7 @@ describe('runCommand', () => {
       sh('sleep 60 & echo $! >&2; wait', { signal: abort.signal, onStderrLine: () => abort.abort() }),
     )
     expect(outcome).toMatchObject({ kind: 'cancelled' })
-    expect(alive(Number(outcome.stderr.trim()))).toBe(false)
+    await expect.poll(() => alive(Number(outcome.stderr.trim()))).toBe(false)
   })
 
   it('ends what moved to a session of its own, also when the program itself does not care about it', async () => {
