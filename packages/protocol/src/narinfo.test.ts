@@ -34,7 +34,7 @@ const narInfo: fc.Arbitrary<NarInfo> = fc.record({
     .uniqueArray(path, { maxLength: 6 })
     .map((paths) => paths.toSorted((a, b) => (a < b ? -1 : 1))),
   deriver: fc.option(path),
-  ca: fc.option(fc.constant('fixed:r:sha256:abc')),
+  ca: fc.option(hash.map((text) => `fixed:r:${text}`)),
   signatures: fc.array(
     fc.record({ keyName: fc.stringMatching(/^[a-z.-]{1,9}-1$/), base64: fc.base64String() }),
     { maxLength: 3 },
@@ -155,6 +155,8 @@ describe('a narinfo file', () => {
     ['a tab after the colon', text(good.map((line) => line.replace('NarSize: ', 'NarSize:\t')))],
     ['a content address that is none', text([...good, 'CA: x'])],
     ['a content address of no algorithm', text([...good, 'CA: fixed:r:crc32:0000'])],
+    ['a content address that is too short', text([...good, 'CA: fixed:r:sha256:abc'])],
+    ['a text that is not named by SHA-256', text([...good, `CA: text:sha1:${'0'.repeat(32)}`])],
     ['two content addresses', text([...good, 'CA: ', 'CA: '])],
     ['a hash with a letter too many', text(good.map((line) => line.replace('sha256:1mi', 'sha256:1mii')))],
     ['a path with more behind it', text(good.map((line) => line.replace('hello-2.10', 'hello-2.10/bin')))],

@@ -1,3 +1,4 @@
+import { isContentAddress } from './content-address.ts'
 import { parseNixSha256, sha256ToNix32 } from './nix-hash.ts'
 import { baseName, parseStorePath, type StorePath, storePathOfBaseName } from './store-path.ts'
 
@@ -94,7 +95,7 @@ function interpret(
   if (deriver === null && named !== undefined && named !== 'unknown-deriver') return null
   const compression = fields.get('Compression') || 'bzip2'
   const ca = fields.get('CA') || null
-  if (ca !== null && !CONTENT_ADDRESS.test(ca)) return null
+  if (ca !== null && !isContentAddress(ca)) return null
   return {
     storePath,
     url,
@@ -149,9 +150,6 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'Deriver',
   'CA',
 ])
-
-/** `text:sha256:…` of files that Nix writes itself, `fixed:…` of fetched content. */
-const CONTENT_ADDRESS = /^(?:text:sha256|fixed:(?:r:|git:)?(?:md5|sha1|sha256|sha512)):[0-9A-Za-z+/]+=*$/
 
 /** A system with ten thousand references fits. */
 const TEXT_LENGTH_MAX = 1024 * 1024

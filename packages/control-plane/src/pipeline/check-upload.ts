@@ -1,4 +1,4 @@
-import { parseNixSha256, sha256ToNix32, type UploadedPath } from '@crystal-forge/protocol'
+import { isContentAddress, parseNixSha256, sha256ToNix32, type UploadedPath } from '@crystal-forge/protocol'
 import { publishWaves } from './publish-waves.ts'
 
 /** Why a batch cannot be committed, by itself and without asking anybody. */
@@ -45,7 +45,7 @@ function checkPath(path: UploadedPath): UploadFault | null {
       code: 'nar_size',
       detail: `${path.path}: an uncompressed file is the NAR, but their sizes or hashes differ`,
     }
-  if (path.ca !== null && !/^(text|fixed):[a-z0-9:]{1,150}$/.test(path.ca))
+  if (path.ca !== null && !isContentAddress(path.ca))
     return { code: 'bad_ca', detail: `${path.path}: ca is neither text:<hash> nor fixed:[r:]<hash>` }
   return null
 }

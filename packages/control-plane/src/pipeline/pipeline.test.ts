@@ -183,11 +183,25 @@ describe('a batch of uploads', () => {
   test('content addresses are those of Nix', () => {
     const good = [
       'text:sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa',
-      'fixed:r:sha256:1abc',
-      'fixed:sha256:1abc',
+      'fixed:r:sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa',
+      `fixed:sha256:${'0'.repeat(64)}`,
+      `fixed:git:sha1:${'0'.repeat(32)}`,
+      `fixed:md5:${'0'.repeat(26)}`,
+      `fixed:r:sha512:${'A'.repeat(86)}==`,
     ]
     for (const ca of good) expect(checkUpload([{ ...uploaded('a'), ca }])).toBeNull()
-    for (const ca of ['', 'fixed:', 'text:sha256:\u00e9', 'source:sha256:1', 'fixed:r:sha256:1 Sig: x'])
-      expect(checkUpload([{ ...uploaded('a'), ca }])?.code).toBe('bad_ca')
+    const bad = [
+      '',
+      'fixed:',
+      'fixed:r:sha256:1abc',
+      'text:sha256:\u00e9',
+      `text:sha1:${'0'.repeat(32)}`,
+      `source:sha256:${'0'.repeat(52)}`,
+      `fixed:r:r:sha256:${'0'.repeat(52)}`,
+      `fixed:r:sha256:${'0'.repeat(52)}\nSig: x`,
+      `fixed:r:sha256:${'e'.repeat(52)}`,
+      `fixed:constructor:${'0'.repeat(52)}`,
+    ]
+    for (const ca of bad) expect(checkUpload([{ ...uploaded('a'), ca }])?.code).toBe('bad_ca')
   })
 })
