@@ -81,6 +81,8 @@ export function buckets(scope: Construct, parameters: Parameters, key: IKey): Bu
         : ObjectLockRetention.governance(Duration.days(parameters.evidenceLockDays)),
   })
   acknowledge(evidence, { 'NIST.800.53.R5-S3BucketReplicationEnabled': NO_REPLICA })
+  // A bucket that is kept without its policy would be open to plain HTTP, and have no access log.
+  for (const { policy } of [accessLogs, cache, evidence]) policy?.applyRemovalPolicy(KEPT)
   const logging = accessLogs.policy?.node.defaultChild
   if (logging instanceof CfnResource)
     logging.addMetadata(REASONS, {

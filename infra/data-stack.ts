@@ -1,4 +1,4 @@
-import { Stack, type StackProps } from 'aws-cdk-lib'
+import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib'
 import { ServicePrincipal } from 'aws-cdk-lib/aws-iam'
 import type { Key } from 'aws-cdk-lib/aws-kms'
 import type { LogGroup } from 'aws-cdk-lib/aws-logs'
@@ -53,6 +53,10 @@ export class DataStack extends Stack {
     this.secrets = secrets(this, parameters.name, this.key)
     this.alarms = alarmTopic(this, parameters, this.key)
     this.events = eventLog(this, { parameters, key: network.logsKey })
+    new CfnOutput(this, 'EvidenceBucketName', {
+      value: this.buckets.evidence.bucketName,
+      description: 'What is put here (cf export --bundle) can neither be changed nor taken back',
+    })
     if (parameters.alarmEmail !== undefined)
       this.alarms.addSubscription(new EmailSubscription(parameters.alarmEmail))
   }

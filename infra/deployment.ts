@@ -24,6 +24,12 @@ export type Surroundings = {
   readonly now: Date
 }
 
+/** Of the CDK itself: its command line adds paths to templates unless told not to, and what is deployed is what was reviewed. */
+export const SWITCHES: Readonly<Record<string, unknown>> = {
+  'aws:cdk:enable-path-metadata': false,
+  'aws:cdk:enable-asset-metadata': false,
+}
+
 /** The stacks, in the order of their lifetimes: what is deployed often depends on what is deployed rarely. */
 export function deployment(app: App, parameters: Parameters, { bundle, now }: Surroundings): Stacks {
   refuseTooFewConnections(parameters)

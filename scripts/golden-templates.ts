@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { App, Stack } from 'aws-cdk-lib'
-import { deployment } from '../infra/deployment.ts'
+import { deployment, SWITCHES } from '../infra/deployment.ts'
 import { readParameters } from '../infra/parameters.ts'
 
 /** The templates of one set of parameters, as they are under review. */
@@ -16,7 +16,7 @@ export async function appOf(root: string, context: Readonly<Record<string, strin
   await writeFile(path.join(nothing, 'index.mjs'), '')
   const app = new App({
     context: { ...file.context, ...context },
-    postCliContext: { ...file.context, ...context },
+    postCliContext: { ...file.context, ...context, ...SWITCHES },
   })
   deployment(
     app,

@@ -71,6 +71,7 @@ def problems(words):
     service, operation, *rest = words
     if [service, operation] == ["logs", "tail"]:
         return [f"{word}: no option" for word in rest if word.startswith("--") and word not in TAIL]
+    service = {"s3api": "s3"}.get(service, service)
     if service not in SESSION.get_available_services():
         return ["no such service"]
     model = SESSION.get_service_model(service)

@@ -447,7 +447,14 @@ test('a first deployment that failed can be repeated: nothing with a name of its
     ([, { DeletionPolicy }]) => DeletionPolicy === 'RetainExceptOnCreate',
   )
   expect(new Set(kept.map(([, { Type }]) => Type))).toEqual(
-    new Set(['AWS::KMS::Key', 'AWS::Logs::LogGroup', 'AWS::S3::Bucket', 'AWS::SecretsManager::Secret']),
+    new Set([
+      'AWS::KMS::Key',
+      'AWS::Logs::LogGroup',
+      'AWS::S3::Bucket',
+      // Without it a bucket that is kept would answer over plain HTTP.
+      'AWS::S3::BucketPolicy',
+      'AWS::SecretsManager::Secret',
+    ]),
   )
 })
 
@@ -455,6 +462,11 @@ test('keys that encrypt rotate, and the one for orders signs Ed25519', () => {
   const keys = made.ofType('AWS::KMS::Key').map(([, { Properties }]) => Properties)
   expect(keys.filter((key) => key['EnableKeyRotation'] === true).length).toBe(2)
   expect(keys.filter((key) => key['KeySpec'] === 'ECC_NIST_EDWARDS25519').length).toBe(1)
+})
+
+test('the command line of the CDK adds nothing to what was reviewed', async () => {
+  const asked = { 'aws:cdk:enable-path-metadata': 'true', 'aws:cdk:enable-asset-metadata': 'true' }
+  expect((await synthesize(asked)).text).not.toMatch(/aws:(cdk|asset):path/)
 })
 
 test('the templates are those under review', async () => {
