@@ -356,10 +356,14 @@ describe('an import', () => {
     ['a byte order mark', (text) => `\u{feff}${text}`],
     ['the line ends of Windows', (text) => text.replaceAll('\n', '\r\n')],
     ['both', (text) => `\u{feff}${text.replaceAll('\n', '\r\n')}`],
-  ])('of a CKL with %s reads the same', (_what, saved) => {
-    const text = writeExport('ckl', mixedSnapshot, catalogue)
-    expect(text.startsWith('<?xml') && text.includes('\n')).toBe(true)
-    expect(readChecklist(saved(text), BENCHMARK)).toEqual(readChecklist(text, BENCHMARK))
+  ])('of a checklist with %s reads the same', (_what, saved) => {
+    for (const format of ['ckl', 'cklb'] as const) {
+      const text = writeExport(format, mixedSnapshot, catalogue)
+      expect(text.includes('\n')).toBe(true)
+      const read = readChecklist(text, BENCHMARK)
+      expect(read.ok).toBe(true)
+      expect(readChecklist(saved(text), BENCHMARK)).toEqual(read)
+    }
   })
 
   it('takes what differs as statements, and passes over what nobody can declare', () => {
@@ -420,6 +424,18 @@ describe('an import', () => {
         ],
       }),
       /V-1 stands twice/,
+    ],
+    [
+      'one benchmark twice',
+      JSON.stringify({
+        title: 'x',
+        id: '1',
+        stigs: [
+          { stig_id: BENCHMARK, rules: [] },
+          { stig_id: BENCHMARK, rules: [] },
+        ],
+      }),
+      /Anduril_NixOS_STIG stands twice/,
     ],
     ['a document type', '<!DOCTYPE x [<!ENTITY a "b">]><CHECKLIST/>', /document types are not read/],
     ['an entity', '<CHECKLIST>&evil;</CHECKLIST>', /is no entity/],
@@ -552,6 +568,17 @@ describe('a new release', () => {
       'a severity of its own',
       v14('1', group('V-268078', {}).replace('"medium"', '"grave"')),
       /severity is "grave"/,
+    ],
+    ['a rule twice', v14('1', group('V-268078', {}) + group('V-268078', {})), /V-268078 stands twice/],
+    [
+      'two rules in a group',
+      v14('1', group('V-268078', {}).replace(/<Rule[\s\S]*<\/Rule>/, '$&$&')),
+      /V-268078.*one Rule/,
+    ],
+    [
+      'another edition of the format',
+      v14('1', group('V-268078', {})).replace('xccdf/1.1"', 'xccdf/2.0"'),
+      /xccdf\/2\.0; expected that of XCCDF 1\.1 or 1\.2/,
     ],
   ])('is refused with %s', (_, text, fault) => {
     const read = readBenchmark(text)

@@ -30,7 +30,8 @@ export type ReadChecklist =
 export function readChecklist(text: string, benchmark: string): ReadChecklist {
   try {
     const checklists = /^\s*</.test(text) ? readCkl(readXml(text)) : readCklb(text)
-    const chosen = checklists.find(({ stigId }) => stigId === benchmark)
+    const [chosen, another] = checklists.filter(({ stigId }) => stigId === benchmark)
+    if (another !== undefined) return { ok: false, fault: `${benchmark} stands twice` }
     if (chosen === undefined) {
       const names = checklists.map(({ stigId }) => stigId || '(no name)').join(', ') || 'nothing'
       return { ok: false, fault: `it is about ${names}, not about ${benchmark}` }
@@ -58,7 +59,7 @@ class ChecklistError extends Error {
 }
 
 function readCklb(text: string): Entry[] {
-  const parsed = cklb.safeParse(parseStrictJson(Buffer.from(text, 'utf8')))
+  const parsed = cklb.safeParse(parseStrictJson(Buffer.from(text.replace(/^\u{feff}/u, ''), 'utf8')))
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     throw new ChecklistError(

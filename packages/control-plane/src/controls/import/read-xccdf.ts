@@ -41,6 +41,9 @@ class BenchmarkError extends Error {
 
 function benchmarkOf(root: XmlElement): Benchmark {
   if (root.name !== 'Benchmark') throw new BenchmarkError(`the root is ${root.name}; expected Benchmark`)
+  const strange = strangeNamespace(root)
+  if (strange !== undefined)
+    throw new BenchmarkError(`the namespace is ${strange}; expected that of XCCDF 1.1 or 1.2`)
   const version = textOf(childOf(root, 'version')).trim()
   const info = childrenOf(root, 'plain-text').find((one) => one.attributes['id'] === 'release-info')
   const release = releaseOf(version, textOf(info))
@@ -51,8 +54,27 @@ function benchmarkOf(root: XmlElement): Benchmark {
     title: textOf(childOf(root, 'title')).trim(),
     release,
     date: dateOf(textOf(info)) ?? childOf(root, 'status')?.attributes['date'] ?? '',
-    rules: groups.map((group) => ruleOf(group, release)),
+    rules: eachOnce(groups.map((group) => ruleOf(group, release))),
   }
+}
+
+/** One of XCCDF that is not 1.1 or 1.2; another edition may mean other things by the same names. */
+function strangeNamespace({ attributes }: XmlElement): string | undefined {
+  const namespaces = Object.entries(attributes).flatMap(([name, value]) =>
+    /^xmlns(:|$)/.test(name) && value.includes('/xccdf/') ? [value] : [],
+  )
+  return namespaces.find((one) => !NAMESPACES.includes(one))
+}
+
+const NAMESPACES = ['http://checklists.nist.gov/xccdf/1.1', 'http://checklists.nist.gov/xccdf/1.2']
+
+function eachOnce(rules: readonly BenchmarkRule[]): readonly BenchmarkRule[] {
+  const seen = new Set<string>()
+  for (const { id } of rules) {
+    if (seen.has(id)) throw new BenchmarkError(`${id} stands twice`)
+    seen.add(id)
+  }
+  return rules
 }
 
 function releaseOf(version: string, info: string): string {
@@ -75,8 +97,8 @@ function dateOf(info: string): string | undefined {
 
 function ruleOf(group: XmlElement, release: string): BenchmarkRule {
   const id = (group.attributes['id'] ?? '').replace(/^xccdf_mil\.disa\.stig_group_/, '')
-  const rule = childOf(group, 'Rule')
-  if (!/^V-[0-9]{6}$/.test(id) || rule === undefined)
+  const [rule, another] = childrenOf(group, 'Rule')
+  if (!/^V-[0-9]{6}$/.test(id) || rule === undefined || another !== undefined)
     throw new BenchmarkError(`Group ${JSON.stringify(id)}: expected a V-id and one Rule`)
   const severity = rule.attributes['severity']
   if (severity !== 'high' && severity !== 'medium' && severity !== 'low')
