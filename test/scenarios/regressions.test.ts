@@ -182,6 +182,54 @@ test('defect 26: a configuration that does not evaluate keeps its error, and the
   await cancelAll()
 })
 
+test('defect 46: a host follows a configuration of another name, and what no host follows comes last', async () => {
+  await flakeWithHost('named')
+  await must(
+    200,
+    operator('PUT', '/v1/fleet', {
+      systems: [{ hostname: 'rack-7-node-3', flake_name: 'named', configuration: 'worker' }],
+    }),
+  )
+  const held = await builder.claim('evaluate')
+  const evaluations = [evaluatedOk('nobodys'), evaluatedOk('worker')]
+  await must(200, builder.onJob(held, 'evaluations', { evaluator: '2.34.8', evaluations }))
+  await builder.result(held, { kind: 'evaluate', configurations: 2, failed: 0 })
+  expect((await operator('GET', '/v1/systems/rack-7-node-3/drift')).body).toMatchObject({
+    configuration: 'worker',
+    desired_path: fakePath('nixos-system-worker', 'out'),
+  })
+  const builds = await items('/v1/jobs?kind=build&open=true')
+  const priorityOf = (about: string): unknown => builds.find((job) => job['about'] === about)?.['priority']
+  expect(priorityOf('nixos-system-worker')).toBeGreaterThan(Number(priorityOf('nixos-system-nobodys') ?? -1))
+  await cancelAll()
+})
+
+test('defect 32: a flake that no host follows is tracked; an environment that nobody declared is made, says so, and stops nothing', async () => {
+  const flakes = [
+    { name: 'unfollowed', repo_url: 'https://git.example.com/acme/unfollowed', auto_poll: false },
+  ]
+  await must(200, operator('PUT', '/v1/fleet', { flakes }))
+  await builder.result(await builder.claim('resolve'), resolved('unfollowed 1'))
+  await evaluate('unfollowed')
+  expect(await items('/v1/commits?flake=unfollowed')).toMatchObject([{ state: 'evaluated' }])
+  const systems = [{ hostname: 'undeclared', flake_name: 'unfollowed', environment: 'lab' }]
+  const { body } = await must(200, operator('PUT', '/v1/fleet', { systems }))
+  expect(body['changes']).toContainEqual(
+    expect.objectContaining({
+      kind: 'environment',
+      name: 'lab',
+      action: 'create',
+      note: expect.stringContaining('not declared'),
+    }),
+  )
+  await server.crash()
+  expect(await items('/v1/systems?environment=lab')).toMatchObject([{ hostname: 'undeclared' }])
+  expect(await items('/v1/flakes?active=true')).toEqual(
+    expect.arrayContaining([expect.objectContaining({ name: 'unfollowed' })]),
+  )
+  await cancelAll()
+})
+
 /** The next test begins with an empty queue. */
 async function cancelAll(): Promise<void> {
   for (const { id } of await items('/v1/jobs?state=queued'))
