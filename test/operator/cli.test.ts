@@ -268,6 +268,14 @@ describe('lists and verdicts', () => {
     expect((await cf(['job', 'show', 'job_nope'])).code).toBe(3)
   })
 
+  test('where a forge delivers to can be asked for later as well', async () => {
+    const applied = await cf(['apply', '-f', join(directory, 'fleet.toml'), '--dry-run'])
+    const address = /\/v1\/hooks\/\S+/.exec(applied.out)?.[0] ?? 'none'
+    expect((await cf(['hooks', '--flake', 'fleet'])).out).toMatch(/^fleet +github +/m)
+    expect((await cf(['hooks', '--flake', 'fleet'])).out).toContain(address)
+    expect((await cf(['environments'])).out).toMatch(/^production +.* +[0-9]+ +true/m)
+  })
+
   test('a flake is looked at without a webhook, once', async () => {
     const poll = (): Promise<Ran> => cf(['flake', 'poll', 'fleet'])
     const first = await poll()

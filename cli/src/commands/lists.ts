@@ -117,6 +117,32 @@ const LISTS: readonly ListDefinition[] = [
     filters: { active: 'true or false' },
   },
   {
+    name: 'hooks',
+    description: 'Where forges deliver to',
+    columns: [
+      ['FLAKE', 'flake'],
+      ['PROVIDER', 'provider'],
+      ['ADDRESS', 'path'],
+      ['ACTIVE', 'active'],
+      ['PREVIOUS SECRET', 'has_previous_secret'],
+      ['CREATED', 'created_at'],
+    ],
+    filters: { flake: 'Hooks of it' },
+  },
+  {
+    name: 'environments',
+    description: 'Environments and how many hosts each has',
+    columns: [
+      ['ENVIRONMENT', 'name'],
+      ['RISK', 'risk_profile'],
+      ['COMPLIANCE', 'compliance_level'],
+      ['SYSTEMS', 'systems'],
+      ['ACTIVE', 'active'],
+      ['DESCRIPTION', 'description'],
+    ],
+    filters: {},
+  },
+  {
     name: 'commits',
     description: 'Commits of watched branches, newest first',
     columns: [
