@@ -192,6 +192,8 @@ function settings(
       'rds.force_ssl': '1',
       // A statement that takes longer than a request may is worth a line in the log.
       log_min_duration_statement: '5000',
+      // What it would compile takes longer to compile than to run: lists look at thousands of rows, not at millions.
+      jit: '0',
       // Since 18 a list as well, but the old form is understood by every version and every check of RDS.
       log_connections: '1',
       log_disconnections: '1',

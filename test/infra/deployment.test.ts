@@ -65,6 +65,7 @@ describe('the database', () => {
     const settings = made.only('AWS::RDS::DBParameterGroup')
     expect(settings.Properties['Parameters']).toMatchObject({
       'rds.force_ssl': '1',
+      jit: '0',
       log_connections: '1',
       log_disconnections: '1',
     })
