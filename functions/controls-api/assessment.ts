@@ -16,12 +16,13 @@ import { filter } from '../operator-query.ts'
 export const AS_OF = {
   /** A date means its end in UTC. */
   as_of: filter(
-    z.union([
-      instant.transform((text) => new Date(text)),
-      z.iso
-        .date('expected a date, or a time with its zone')
-        .transform((day) => new Date(`${day}T23:59:59.999Z`)),
-    ]),
+    z.union(
+      [
+        instant.transform((text) => new Date(text)),
+        z.iso.date().transform((day) => new Date(`${day}T23:59:59.999Z`)),
+      ],
+      { error: 'expected a date such as 2026-11-24, or a time with its zone such as 2026-11-24T12:00:00Z' },
+    ),
   ),
   release: filter(z.string().regex(/^V[0-9]+R[0-9]+$/, 'expected a release such as V1R2')),
 }
