@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import process from 'node:process'
 import { promisify } from 'node:util'
@@ -20,7 +20,9 @@ function whyNot(): string | null {
   if (nix.version === null) return 'nix is not installed'
   if (process.getuid?.() !== 0) return 'a network namespace of its own needs root'
   const missing = ['iptables', 'ip6tables', 'nft'].find((name) => !existsSync(`/usr/sbin/${name}`))
-  return missing === undefined ? null : `there is no ${missing}`
+  if (missing !== undefined) return `there is no ${missing}`
+  const { status } = spawnSync('unshare', ['--net', 'iptables', '-w', '-S'])
+  return status === 0 ? null : 'a network namespace of its own, with rules in it, cannot be had here'
 }
 
 /** The frame of the script by which NixOS starts its firewall: chains are deleted and made anew, and the first failure ends it. */
