@@ -79,6 +79,7 @@ const SELECT = `
 select system_id, hostname from system_verdict
 where ${SELECTED} and ($1::text is null or hostname > $1)
 order by hostname limit $2`
+/** Named: to plan it takes as long as to run it. */
 const DETAILS = 'select * from system_drift where system_id = any ($1) order by hostname'
 
 /** A page and the counts of the whole selection from one look at every host. */
@@ -120,7 +121,8 @@ export async function listDriftWithCounts(
 async function withDetails(database: Database, { items, next }: Listed<Selected>): Promise<Listed<DriftRow>> {
   if (items.length === 0) return { items: [], next }
   const ids = items.map((row) => row.system_id)
-  return { items: (await database.query<DriftRow>(DETAILS, [ids])).rows, next }
+  const details = { name: 'drift_details', text: DETAILS, values: [ids] }
+  return { items: (await database.query<DriftRow>(details)).rows, next }
 }
 
 function hostnameOf(row: Selected): string {
