@@ -20,7 +20,8 @@ export function keyCommand(console: Console): Command {
       ...CONNECTION_ARGUMENTS,
     },
     run: async ({ args }): Promise<ExitCode> => {
-      const id = /^(?:ed25519:)?([A-Za-z0-9_-]{43})$/.exec(args.key)?.[1]
+      // With its prefix always: what follows may begin with a dash, which would be an option.
+      const id = /^ed25519:([A-Za-z0-9_-]{43})$/.exec(args.key)?.[1]
       if (id === undefined)
         throw new CommandError(
           EXIT.usage,
