@@ -74,6 +74,7 @@ test('several starts at once share one server, which the last user stops', async
 test('a server whose program was killed is taken over and stopped by the next program', async () => {
   const orphan = await startInAnotherProgram('orphan')
   process.kill(orphan.program, 'SIGKILL')
+  await expect.poll(() => isAlive(orphan.program), { timeout: 10_000 }).toBe(false)
   const heir = await start('orphan')
   expect(heir.pid).toBe(orphan.pid)
   expect(await value(heir, 'select 1')).toBe(1)

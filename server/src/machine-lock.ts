@@ -90,11 +90,15 @@ async function livesOn(directory: string, name: string): Promise<boolean> {
   return false
 }
 
-/** When a process began, in clock ticks after boot, or undefined when there is no such process. */
+/**
+ * When a process began, in clock ticks after boot, or undefined when there is none: one that has ended and waits for its
+ * parent to ask how (a zombie, which below a parent that never asks stays for ever) uses nothing any more.
+ */
 async function startTime(pid: number): Promise<string | undefined> {
   const line = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   // The command name stands in parentheses and may hold spaces and parentheses itself.
-  return line?.slice(line.lastIndexOf(')') + 2).split(' ')[START_TIME_FIELD]
+  const fields = line?.slice(line.lastIndexOf(')') + 2).split(' ')
+  return fields?.[0] === 'Z' || fields?.[0] === 'X' ? undefined : fields?.[START_TIME_FIELD]
 }
 
 /** Initialising a cluster on a slow disk takes seconds; a minute means that somebody hangs. */
