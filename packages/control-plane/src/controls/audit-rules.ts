@@ -1,3 +1,5 @@
+import { remembered } from './remembered.ts'
+
 /**
  * Rules of auditctl(8) in one spelling: keys are ignored; syscalls, fields and permissions are put in order; a watch that is
  * written as `-F path=` is `-w`.
@@ -63,7 +65,7 @@ function spell({ parts, syscalls }: Rule): string {
   return [...all].sort(byBytes).join(' ')
 }
 
-function parse(text: string): Rule {
+const parse = remembered((text: string): Rule => {
   const syscalls: string[] = []
   const parts: string[] = []
   const words = text.split(/[ \t\r\n]+/).filter((word) => word !== '')
@@ -83,7 +85,7 @@ function parse(text: string): Rule {
   }
   const named = syscalls.includes('all') ? [] : syscalls.sort(byBytes)
   return { first: words.includes('-A'), parts: asWatch(parts, named), syscalls: named }
-}
+})
 
 /** `-a always,exit -F path=/x -F perm=wa` and `-w /x -p wa` are the same rule; which one is printed depends on the release. */
 function asWatch(parts: readonly string[], syscalls: readonly string[]): readonly string[] {

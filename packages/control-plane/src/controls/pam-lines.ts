@@ -1,3 +1,5 @@
+import { remembered } from './remembered.ts'
+
 /** One line of a PAM stack: the module without its directory, comments dropped, arguments in order of the alphabet. */
 export function pamLine(line: string): string {
   const parsed = parsePamLine(line)
@@ -50,14 +52,14 @@ type PamLine = {
   readonly args: readonly string[]
 }
 
-function parsePamLine(line: string): PamLine | null {
+const parsePamLine = remembered((line: string): PamLine | null => {
   const comment = line.indexOf('#')
   const [, type, control, module, rest = ''] =
     /^([^ ]+) (\[[^\]]*\]|[^ ]+) ([^ ]+)(.*)$/s.exec(fold(comment < 0 ? line : line.slice(0, comment))) ?? []
   if (type === undefined || control === undefined || module === undefined) return null
   const args = rest.split(' ').filter((argument) => argument !== '')
   return { type, control, module: module.slice(module.lastIndexOf('/') + 1), args: args.sort(byBytes) }
-}
+})
 
 function fold(text: string): string {
   return text.replace(/[ \t\r\n]+/g, ' ').replace(/^ | $/g, '')
