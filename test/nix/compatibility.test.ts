@@ -147,7 +147,7 @@ describe.skipIf(nix.version === null)(`the options of the original ${nix.note}`,
 
   it.each(rows)('$name has its type and its default', ({ name, kinds, value }) => {
     const one = options.get(name)
-    expect(one).toBeDefined()
+    expect(one?.option).toBe(`services.crystal-forge.${name}`)
     for (const kind of kinds) expect(one?.type).toMatch(TYPES[kind] ?? /never/)
     expect(one?.default).toBe(value)
   })
