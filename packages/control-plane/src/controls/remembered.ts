@@ -3,15 +3,15 @@
  * hosts, and several rules ask about each. What it returns is shared, so it must not be changed.
  */
 export function remembered<Value>(read: (text: string) => Value): (text: string) => Value {
-  const known = new Map<string, Value>()
+  const known = new Map<string, { readonly value: Value }>()
   return (text) => {
     if (text.length > LENGTH_MAX) return read(text)
     const said = known.get(text)
-    if (said !== undefined || known.has(text)) return said as Value
+    if (said !== undefined) return said.value
     const value = read(text)
     // Hosts decide what is asked: they may fill it, but not more than that.
     if (known.size >= TEXTS_MAX) known.clear()
-    known.set(text, value)
+    known.set(text, { value })
     return value
   }
 }
